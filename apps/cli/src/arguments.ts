@@ -1,0 +1,74 @@
+// Checks a command line against a command's own definition before citty parses it, because citty takes an unknown flag
+// for a positional argument or for nothing. Every fault is one sentence.
+
+import { FoveaError } from '@fovea/artifacts';
+import type { ArgDef, ArgsDef } from 'citty';
+
+/** A string flag that may stand alone, such as `--resume`; it then has the value ''. */
+export type OptionalValue = ArgDef & { optionalValue?: boolean };
+
+/** The same arguments with optional values made explicit. Throws a FoveaError for what the command does not know. */
+export function checkArguments(command: string, rawArgs: readonly string[], args: ArgsDef): string[] {
+  const out: string[] = [];
+  let positionals = Object.values(args).filter((def) => def.type === 'positional').length;
+  for (let i = 0; i < rawArgs.length; i++) {
+    const token = rawArgs[i];
+    if (!token.startsWith('-') || token === '-') {
+      if (positionals-- <= 0)
+        throw new FoveaError(`\`fovea ${command}\` takes no argument "${token}"; ${known(command, args)}.`);
+      out.push(token);
+      continue;
+    }
+    const [flag, inline] = split(token);
+    const [name, def] = find(flag, args);
+    if (!def) throw new FoveaError(`\`fovea ${command}\` has no flag ${flag}; ${known(command, args)}.`);
+    if (def.type === 'boolean') {
+      if (inline !== undefined)
+        throw new FoveaError(`The flag ${flag} of \`fovea ${command}\` takes no value; leave "=${inline}" out.`);
+      out.push(flag.startsWith('--no-') ? `--no-${name}` : `--${name}`);
+      continue;
+    }
+    const next = rawArgs[i + 1];
+    const value = inline ?? (next !== undefined && !next.startsWith('-') ? rawArgs[++i] : undefined);
+    if (!value && !(def as OptionalValue).optionalValue)
+      throw new FoveaError(`The flag ${flag} of \`fovea ${command}\` needs a value: ${flag} ${hint(name, def)}.`);
+    out.push(`--${name}=${value ?? ''}`);
+  }
+  return out;
+}
+
+/** A whole number within bounds from a flag's text. */
+export function wholeNumber(flag: string, text: string, min: number, max: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= min && value <= max) return value;
+  throw new FoveaError(`The flag --${flag} takes a whole number from ${min} to ${max}, not "${text}".`);
+}
+
+function split(token: string): [string, string | undefined] {
+  const at = token.indexOf('=');
+  return at < 0 ? [token, undefined] : [token.slice(0, at), token.slice(at + 1)];
+}
+
+function find(flag: string, args: ArgsDef): [string, ArgDef | undefined] {
+  const bare = flag.replace(/^--?(no-)?/, '');
+  for (const [name, def] of Object.entries(args)) {
+    if (def.type === 'positional') continue;
+    const aliases = [(def as { alias?: string | string[] }).alias ?? []].flat();
+    const matches = flag.startsWith('--')
+      ? bare === name || flag === `--${name}`
+      : flag.startsWith('-') && aliases.includes(bare);
+    if (matches && (def.type === 'boolean' || !flag.startsWith('--no-') || flag === `--${name}`)) return [name, def];
+  }
+  return [bare, undefined];
+}
+
+function known(command: string, args: ArgsDef): string {
+  const flags = Object.entries(args)
+    .filter(([, def]) => def.type !== 'positional')
+    .map(([name]) => `--${name}`);
+  return flags.length > 0 ? `it knows ${flags.join(', ')}` : `see \`fovea ${command} --help\``;
+}
+
+function hint(name: string, def: ArgDef): string {
+  return `<${(def as { valueHint?: string }).valueHint ?? name}>`;
+}

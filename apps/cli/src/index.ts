@@ -1,0 +1,2 @@
+export * from './arguments.ts';
+export * from './home.ts';

@@ -1,0 +1,85 @@
+// Scores checkpoints in this process: opens the data set and the foil encoder once and keeps them between requests.
+
+import { checkpointWeights, EncoderSubject, readWeightFile } from '@fovea/alignment';
+import type { Store } from '@fovea/artifacts';
+import { type Progress, type Scorecard, scoreCheckpoint } from '@fovea/benchmarks';
+import { openDataset } from '@fovea/data';
+import { unknownWords } from '@fovea/models';
+import { loadRecipe, type Recipe } from '@fovea/recipe';
+
+type OpenedDataset = Awaited<ReturnType<typeof openDataset>>;
+
+export interface Judged {
+  recipe: Recipe;
+  recipeDir: string;
+  cacheDir: string;
+}
+
+export interface ScoreQuery extends Judged {
+  checkpoint: string;
+  role: string;
+  suites: readonly string[];
+}
+
+/** The encoder that chooses wrong names; trained from another seed than any encoder that is judged by default. */
+const FOIL = 'builtin:emoji-foil';
+const FOIL_RECIPE = 'emoji-foil';
+
+export class Judge {
+  #data: { key: string; dataset: Promise<OpenedDataset> } | null = null;
+  #foil: Promise<EncoderSubject> | null = null;
+
+  /** Opens a request's data set, or finds it open. */
+  datasetOf({ recipe, recipeDir, cacheDir }: Judged): Promise<OpenedDataset> {
+    const key = JSON.stringify([recipe.data, recipe.seed, recipeDir, cacheDir]);
+    if (this.#data?.key !== key) {
+      this.#data = { key, dataset: openDataset(recipe.data, { recipeDir, cacheDir, seed: recipe.seed }) };
+    }
+    return this.#data.dataset;
+  }
+
+  async score(
+    query: ScoreQuery,
+    store: Store,
+    progress: (event: Progress) => void,
+    signal: AbortSignal,
+  ): Promise<Scorecard> {
+    const { recipe, checkpoint, role } = query;
+    const dataset = await this.datasetOf(query);
+    const file = await checkpointWeights(store, checkpoint, recipe);
+    const suites = this.#suitesFor(query, dataset.classes, file.vocabulary, progress);
+    const subject = await EncoderSubject.open(file, recipe);
+    try {
+      const foil = await this.#foilFor(dataset);
+      return await scoreCheckpoint({ recipe, dataset, subject, foil, checkpoint, role, suites, progress, signal });
+    } finally {
+      await subject.dispose();
+    }
+  }
+
+  /** Suites that ask by name need every word of the class names; without them the probes remain. */
+  #suitesFor(
+    { suites }: ScoreQuery,
+    classes: string[],
+    vocabulary: string[],
+    progress: (event: Progress) => void,
+  ): readonly string[] {
+    const unknown = unknownWords(classes, vocabulary);
+    if (unknown.length === 0) return suites;
+    const text = `the text tower does not know ${unknown.slice(0, 3).join(', ')}…: only the probes are scored`;
+    progress({ step: 0, steps: 1, text });
+    return suites.filter((suite) => suite === 'probes');
+  }
+
+  async #foilFor(dataset: OpenedDataset): Promise<EncoderSubject | null> {
+    this.#foil ??= openFoil();
+    const foil = await this.#foil;
+    const fits = foil.imageSize === dataset.imageSize && unknownWords(dataset.classes, foil.vocabulary).length === 0;
+    return fits ? foil : null;
+  }
+}
+
+async function openFoil(): Promise<EncoderSubject> {
+  const { recipe } = await loadRecipe(FOIL_RECIPE);
+  return EncoderSubject.open(await readWeightFile(FOIL, ''), recipe);
+}

@@ -1,0 +1,28 @@
+// The eval worker's process: scores checkpoints while training goes on, then writes the report. Its engine process is
+// started by the first job that has something to compute.
+
+import { EngineProcess, EVAL_QUEUE, hostWorker, runProcess } from '@fovea/jobs';
+import { report, score } from './jobs.ts';
+
+await runProcess(async (context) => {
+  const engine = new EngineProcess({
+    entry: process.env.FOVEA_EVAL_ENGINE || new URL('./engine.ts', import.meta.url),
+    hangTimeoutMs: context.run.recipe.engine.hangTimeout * 1000,
+  });
+  let version: Promise<string> | undefined;
+  try {
+    await hostWorker(EVAL_QUEUE, context, {
+      score: async (data, job) => score(data, job, context, engine, await (version ??= suiteVersion())),
+      report: (data, job) => report(data, job, context, engine),
+    });
+  } finally {
+    await engine.close();
+  }
+});
+
+/** Version of the suites that the engine scores with; part of every score's key. An engine from elsewhere names its own. */
+async function suiteVersion(): Promise<string> {
+  const { FOVEA_SUITE_VERSION, FOVEA_EVAL_ENGINE } = process.env;
+  if (FOVEA_EVAL_ENGINE && FOVEA_SUITE_VERSION) return FOVEA_SUITE_VERSION;
+  return (await import('@fovea/benchmarks')).suiteVersion;
+}

@@ -1,0 +1,32 @@
+// The train engine: the child process that computes rounds. It knows no queue; requests come from its worker.
+
+import { Trainer } from '@fovea/alignment';
+import { openStore, type Store } from '@fovea/artifacts';
+import { openDataset } from '@fovea/data';
+import { serveEngine, type TrainRequest } from '@fovea/jobs';
+import type { Recipe } from '@fovea/recipe';
+
+type OpenedDataset = Awaited<ReturnType<typeof openDataset>>;
+
+let open: { root: string; store: Store; trainer: Trainer } | null = null;
+let data: { key: string; dataset: Promise<OpenedDataset> } | null = null;
+
+/** Keeps the last data set: its listing and sprites are the same for every round of a run. */
+function datasetOf(recipe: Recipe, recipeDir: string, cacheDir: string): Promise<OpenedDataset> {
+  const key = JSON.stringify([recipe.data, recipe.seed, recipeDir, cacheDir]);
+  if (data?.key !== key) data = { key, dataset: openDataset(recipe.data, { recipeDir, cacheDir, seed: recipe.seed }) };
+  return data.dataset;
+}
+
+serveEngine<TrainRequest>(async ({ storeRoot, cacheDir, ...request }, { progress, signal }) => {
+  if (open?.root !== storeRoot) {
+    await open?.trainer.dispose();
+    const store = await openStore(storeRoot);
+    open = {
+      root: storeRoot,
+      store,
+      trainer: new Trainer({ store, openDataset: (recipe, dir) => datasetOf(recipe, dir, cacheDir) }),
+    };
+  }
+  return open.trainer.train(request, progress, signal);
+});

@@ -1,0 +1,74 @@
+// What a step is fed: pictures from the data set, and the noise and times that belong to each of them. Everything is a
+// function of (seed, stage, sample number), so batch size, prefetching and restarts change nothing.
+
+import type { Dataset } from '@fovea/data';
+import { coefficientsAt, drawTimestep } from '@fovea/diffusion';
+import type { Recipe, Stage } from '@fovea/recipe';
+import type { NumericArray } from '@fovea/tensor';
+import { fillNormal, philox } from '@fovea/tensor/random';
+
+export interface NoiseQuery {
+  seed: number;
+  /** Name of the stream of draws: the stage, or `probe`. */
+  stream: string;
+  /** Number of the first sample. */
+  first: number;
+  pictures: number;
+  draws: number;
+  /** Elements of one picture: 3 · H · W. */
+  size: number;
+}
+
+/** Noise [N, size], times [N] and coefficients [N, 4] for N = pictures · draws; row d·pictures + i is draw d of picture i. */
+export function noiseFor(
+  { seed, stream, first, pictures, draws, size }: NoiseQuery,
+  { diffusion }: Recipe,
+  timesteps = diffusion.timesteps,
+) {
+  const n = pictures * draws;
+  const noise = new Float32Array(n * size);
+  const t = new Float32Array(n);
+  const coefficients = new Float32Array(4 * n);
+  for (let d = 0; d < draws; d++) {
+    for (let i = 0; i < pictures; i++) {
+      const row = d * pictures + i;
+      fillNormal(noise, row * size, size, seed, `${stream}/noise`, d, first + i);
+      const time = drawTimestep(philox(seed, `${stream}/time`, d, first + i), timesteps);
+      const { a, b, x, e } = coefficientsAt(time, diffusion.target);
+      t[row] = time;
+      coefficients.set([a, b, x, e], 4 * row);
+    }
+  }
+  return { noise, t, coefficients };
+}
+
+/** The inputs of one training step, without the optimiser's scalars. `step` is 0-based within the stage. */
+export async function stepBatch(
+  dataset: Dataset,
+  recipe: Recipe,
+  stage: Stage,
+  step: number,
+): Promise<Record<string, NumericArray>> {
+  const { batch: pictures } = stage;
+  const first = step * pictures;
+  const { pixels, labels } = await dataset.trainBatch({
+    seed: recipe.seed,
+    stream: stage.stage,
+    first,
+    size: pictures,
+  });
+  if (stage.stage === 'pretrain') return { pixels, labels };
+  const query = {
+    seed: recipe.seed,
+    stream: stage.stage,
+    first,
+    pictures,
+    draws: recipe.diffusion.draws,
+    size: 3 * recipe.data.imageSize ** 2,
+  };
+  return { pixels, labels, ...noiseFor(query, recipe, timestepsOf(recipe, stage)) };
+}
+
+/** The align stage may look at other times than the denoiser was trained on. */
+export const timestepsOf = (recipe: Recipe, stage: Stage) =>
+  (stage.stage === 'align' ? stage.timesteps : undefined) ?? recipe.diffusion.timesteps;

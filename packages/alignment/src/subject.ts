@@ -1,0 +1,141 @@
+// A checkpoint as something that can be judged: compiled image and text towers that give unit-length features, and
+// pictures reconstructed under its condition.
+
+import { readCheckpoint, type Store } from '@fovea/artifacts';
+import { sample } from '@fovea/diffusion';
+import { bagsOf, denoise, encodeText, l2Normalise, mergeLora, projectCondition, type Weights } from '@fovea/models';
+import type { Recipe } from '@fovea/recipe';
+import { compile, type Frozen, type Program, type Signature, type StepFunction, type Tensor, tf } from '@fovea/tensor';
+import { fillNormal } from '@fovea/tensor/random';
+import { type ModelConfig, modelConfig, recipeLora } from './model.ts';
+import { encode, selectTokens } from './objectives.ts';
+import { decodeWeights, type WeightFile } from './weights.ts';
+
+const CHUNK = 128;
+
+/** Reads a checkpoint's weights with its adapters merged in. */
+export async function checkpointWeights(store: Store, id: string, recipe: Recipe): Promise<WeightFile> {
+  const manifest = await readCheckpoint(store, id);
+  const file = decodeWeights(await store.get(manifest.weights.sha256), `checkpoint ${id.slice(0, 12)}`);
+  const lora = recipeLora(recipe);
+  return lora ? { ...file, weights: mergeLora(file.weights, lora) } : file;
+}
+
+const frozen = (weights: Weights, keep: RegExp): Record<string, Frozen> =>
+  Object.fromEntries(
+    Object.entries(weights)
+      .filter(([name]) => keep.test(name))
+      .map(([name, { shape, data }]) => [name, { shape, data, dtype: 'float32' }]),
+  );
+
+/** The image tower as a function and its signature: pixels [batch, 3, H, W], RGB in [0, 1] -> unit features [batch, D]. */
+export function imageTower(weights: Weights, config: ModelConfig, batch = CHUNK): [StepFunction, Signature] {
+  const { imageSize } = config.vision;
+  return [
+    ({ pixels }, _state, p) => ({ outputs: { features: l2Normalise(encode(p, pixels, config).embeds) } }),
+    {
+      inputs: { pixels: { shape: [batch, 3, imageSize, imageSize], dtype: 'float32' } },
+      constants: frozen(weights, /^vision_model\.|^visual_projection\./),
+    },
+  ];
+}
+
+/** A judged encoder. Features are of unit length; rows do not depend on what else is in the batch. */
+export class EncoderSubject {
+  readonly dim: number;
+  /** Side of the pictures it takes. */
+  readonly imageSize: number;
+  readonly vocabulary: string[];
+  readonly #images: Program;
+  readonly #file: WeightFile;
+
+  private constructor(images: Program, file: WeightFile, config: ModelConfig) {
+    this.#images = images;
+    this.#file = file;
+    this.dim = config.vision.projection;
+    this.imageSize = config.vision.imageSize;
+    this.vocabulary = file.vocabulary;
+  }
+
+  static async open(file: WeightFile, recipe: Recipe, threads = 1): Promise<EncoderSubject> {
+    const config = modelConfig(recipe, file.vocabulary.length);
+    return new EncoderSubject(await compile(...imageTower(file.weights, config), { threads }), file, config);
+  }
+
+  /** pixels [n, 3, H, W], RGB in [0, 1] -> [n, dim]. */
+  async imageFeatures(pixels: Float32Array, n: number): Promise<Float32Array> {
+    const size = pixels.length / n;
+    const out = new Float32Array(n * this.dim);
+    const chunk = new Float32Array(CHUNK * size);
+    for (let first = 0; first < n; first += CHUNK) {
+      const rows = Math.min(CHUNK, n - first);
+      chunk.fill(0).set(pixels.subarray(first * size, (first + rows) * size));
+      const { features } = await this.#images.run({ pixels: chunk });
+      out.set((features as Float32Array).subarray(0, rows * this.dim), first * this.dim);
+    }
+    return out;
+  }
+
+  /** Class names -> [names.length, dim]. */
+  async textFeatures(names: string[]): Promise<Float32Array> {
+    const { vocabulary, weights } = this.#file;
+    const program = await compile(
+      ({ bags }, _state, p) => ({ outputs: { features: l2Normalise(encodeText(p, bags)) } }),
+      {
+        inputs: { bags: { shape: [names.length, vocabulary.length], dtype: 'float32' } },
+        constants: frozen(weights, /^text_|^logit_scale/),
+      },
+    );
+    const { features } = await program.run({ bags: bagsOf(names, vocabulary) });
+    const copy = (features as Float32Array).slice();
+    await program.dispose();
+    return copy;
+  }
+
+  dispose(): Promise<void> {
+    return this.#images.dispose();
+  }
+}
+
+export interface ReconstructionOptions {
+  steps: number;
+  seed: number;
+  threads: number;
+}
+
+/**
+ * Pictures drawn from noise by the checkpoint's denoiser under its encoder's condition of `pixels` [n, 3, H, W]; the
+ * noise belongs to (seed, row), so two checkpoints start from the same. Values are clamped to [0, 1].
+ */
+export async function reconstruct(
+  { weights, vocabulary }: WeightFile,
+  recipe: Recipe,
+  pixels: Float32Array,
+  n: number,
+  options: ReconstructionOptions,
+): Promise<Float32Array> {
+  const config = modelConfig(recipe, vocabulary.length);
+  const { imageSize } = recipe.data;
+  const picture = { shape: [n, 3, imageSize, imageSize], dtype: 'float32' as const };
+  const program = await compile(
+    ({ pixels: source, x, t }, _state, p) => {
+      const selected = selectTokens(encode(p, source, config), config.denoiser.conditionTokens);
+      const times = tf.broadcastTo(t, [n]) as Tensor;
+      return { outputs: { prediction: denoise(p, x, times, projectCondition(p, selected), config.denoiser) } };
+    },
+    {
+      inputs: { pixels: picture, x: picture, t: { shape: [1], dtype: 'float32' } },
+      constants: frozen(weights, /^vision_model\.|^projector\.|^denoiser\./),
+    },
+    { threads: options.threads },
+  );
+  const noise = new Float32Array(pixels.length);
+  const size = pixels.length / n;
+  for (let i = 0; i < n; i++) fillNormal(noise, i * size, size, options.seed, 'reconstruct', 0, i);
+  const network = async (x: Float32Array, t: number) =>
+    (await program.run({ pixels, x, t: Float32Array.of(t) })).prediction as Float32Array;
+  const { target } = recipe.diffusion;
+  const out = await sample(network, noise, { steps: options.steps, target, prediction: recipe.denoiser.prediction });
+  await program.dispose();
+  return out.map((value) => Math.min(1, Math.max(0, (value + 1) / 2)));
+}

@@ -1,0 +1,301 @@
+// One round: from the checkpoint before to the weights after, `steps` optimiser steps of one stage. It writes blobs to
+// the store and commits nothing; a round that is cut short leaves only garbage there.
+
+import { decodeSafetensors, encodeSafetensors, FoveaError, readCheckpoint, type Store } from '@fovea/artifacts';
+import type { Dataset } from '@fovea/data';
+import { bagsOf, initialise, type ParamSpecs, type Weights } from '@fovea/models';
+import type { Recipe, Role, Round, Stage } from '@fovea/recipe';
+import { compile, type NumericArray, type Program } from '@fovea/tensor';
+import { stepBatch } from './batch.ts';
+import { type ModelConfig, modelConfig, trainableSpecs } from './model.ts';
+import { adamwScalars } from './optim.ts';
+import { Probe, type ProbeResult } from './probe.ts';
+import { REFERENCE, type StepContext, stepSignature, trainStep } from './step.ts';
+import { decodeWeights, encodeWeights, startingWeights, type WeightFile } from './weights.ts';
+
+export interface RoundRequest {
+  runId: string;
+  recipe: Recipe;
+  recipeDir: string;
+  round: Round;
+  /** Checkpoint to start from; null for the first of a run. */
+  base: string | null;
+}
+
+export interface RoundMetrics {
+  steps: number;
+  seconds: number;
+  imagesPerSecond: number;
+  /** Objective per step. */
+  loss: number[];
+  /** Each named term per step. */
+  terms: Record<string, number[]>;
+  /** Mean gradient norm per module. */
+  gradNorm: Record<string, number>;
+  /** Objective on a fixed batch before and after, and how much worse shuffled conditions predict it. */
+  probe: { before: number; after: number; gap: number | null };
+}
+
+export interface RoundResult {
+  weights: { sha256: string; size: number };
+  optimizer: { sha256: string; size: number } | null;
+  /** Optimiser steps since the run's start. */
+  step: number;
+  metrics: RoundMetrics;
+}
+
+export interface RoundProgress {
+  step: number;
+  steps: number;
+  loss?: number;
+  imagesPerSecond?: number;
+  text?: string;
+}
+
+export interface TrainerOptions {
+  store: Store;
+  openDataset: (recipe: Recipe, recipeDir: string) => Promise<Dataset>;
+  /** Milliseconds; injected so that tests can hold it still. @default performance.now */
+  now?: () => number;
+}
+
+const PROGRESS_MS = 400;
+
+interface Prepared {
+  key: string;
+  program: Program;
+  probe: Probe;
+}
+
+/** Trains rounds and keeps the compiled program of the branch it last worked on. */
+export class Trainer {
+  readonly #options: Required<TrainerOptions>;
+  #prepared: Prepared | null = null;
+
+  constructor(options: TrainerOptions) {
+    this.#options = { now: () => performance.now(), ...options };
+  }
+
+  async train(
+    request: RoundRequest,
+    report: (progress: RoundProgress) => void,
+    signal: AbortSignal,
+  ): Promise<RoundResult> {
+    const { recipe, recipeDir, round } = request;
+    const dataset = await this.#options.openDataset(recipe, recipeDir);
+    if (round.stage === 'init') return this.#init(recipe, recipeDir, dataset);
+    const base = await this.#load(request.base as string);
+    const stage = recipe.stages[round.stageIndex];
+    const config = modelConfig(recipe, base.file.vocabulary.length);
+    const specs = trainableSpecs(stage, config);
+    const start = await startOfStage(specs, base, round, recipe);
+    const { program, probe } = await this.#prepare(request, stage, config, specs, base, dataset, report);
+    program.setState(start);
+    const before = await probe.run((name) => program.getState(`p/${name}`));
+    const metrics = await this.#loop(program, dataset, request, stage, report, signal);
+    const after = await probe.run((name) => program.getState(`p/${name}`));
+    return this.#save(program, specs, base, round, metrics, before, after);
+  }
+
+  async #init(recipe: Recipe, recipeDir: string, dataset: Dataset): Promise<RoundResult> {
+    const file = await startingWeights(recipe, recipeDir, dataset.classes);
+    const weights = await this.#options.store.put(encodeWeights(file));
+    const probe = { before: 0, after: 0, gap: null };
+    const metrics = { steps: 0, seconds: 0, imagesPerSecond: 0, loss: [], terms: {}, gradNorm: {}, probe };
+    return { weights, optimizer: null, step: 0, metrics };
+  }
+
+  async #load(id: string) {
+    const manifest = await readCheckpoint(this.#options.store, id);
+    const file = decodeWeights(await this.#options.store.get(manifest.weights.sha256), `checkpoint ${id.slice(0, 12)}`);
+    return { id, manifest, file, moments: () => this.#moments(manifest.optimizer, id) };
+  }
+
+  async #moments(optimizer: { sha256: string } | null, id: string): Promise<Record<string, Float32Array>> {
+    if (!optimizer)
+      throw new FoveaError(
+        `The checkpoint ${id.slice(0, 12)} has no optimiser state, so its stage cannot go on; start the stage anew.`,
+      );
+    const { tensors } = decodeSafetensors(
+      await this.#options.store.get(optimizer.sha256),
+      `the optimiser state of ${id.slice(0, 12)}`,
+    );
+    return Object.fromEntries([...tensors].map(([name, { data }]) => [name, data as Float32Array]));
+  }
+
+  async #prepare(
+    request: RoundRequest,
+    stage: Stage,
+    config: ModelConfig,
+    specs: ParamSpecs,
+    base: Base,
+    dataset: Dataset,
+    report: (progress: RoundProgress) => void,
+  ): Promise<Prepared> {
+    const { recipe, round } = request;
+    const key = `${request.runId}/${round.track}/${round.stageIndex}`;
+    if (this.#prepared?.key === key) return this.#prepared;
+    await this.#prepared?.program.dispose();
+    await this.#prepared?.probe.dispose();
+    this.#prepared = null;
+    report({ step: 0, steps: round.steps, text: 'compiling the step' });
+    const role: Role = round.track === 'trunk' ? 'aligned' : round.track;
+    const context: StepContext = { stage, role, recipe, config };
+    const constants = await this.#constants(stage, specs, base, dataset);
+    const trainable = asTensors(specs);
+    const threads = recipe.engine.threads;
+    const program = await compile(
+      trainStep(context),
+      { ...stepSignature(stage, recipe, trainable), constants },
+      { threads },
+    );
+    const probe = await Probe.open(context, trainable, constants, dataset, threads);
+    this.#prepared = { key, program, probe };
+    return this.#prepared;
+  }
+
+  /** Frozen tensors of a step: what the stage does not train, the class names' bags, and the starting encoder for retention. */
+  async #constants(stage: Stage, specs: ParamSpecs, base: Base, dataset: Dataset) {
+    const frozen: Record<string, { shape: number[]; dtype: 'float32'; data: Float32Array }> = {};
+    const add = (name: string, { shape, data }: Weights[string]) => {
+      frozen[name] = { shape, dtype: 'float32', data };
+    };
+    for (const [name, weight] of Object.entries(base.file.weights)) if (!(name in specs)) add(name, weight);
+    const { vocabulary } = base.file;
+    add('bags', { shape: [dataset.classes.length, vocabulary.length], data: bagsOf(dataset.classes, vocabulary) });
+    if (stage.stage === 'align' && stage.retention > 0) {
+      const start = await this.#startOf(base);
+      for (const [name, weight] of Object.entries(start))
+        if (/^visual_projection|^vision_model/.test(name)) add(REFERENCE + name, weight);
+    }
+    return frozen;
+  }
+
+  /** Weights of the checkpoint before the base's stage: where the branch began. */
+  async #startOf(base: Base): Promise<Weights> {
+    let { id, manifest } = base;
+    while (manifest.stage === 'align' && manifest.parent) {
+      id = manifest.parent;
+      manifest = await readCheckpoint(this.#options.store, id);
+    }
+    return id === base.id ? base.file.weights : (await this.#load(id)).file.weights;
+  }
+
+  async #loop(
+    program: Program,
+    dataset: Dataset,
+    request: RoundRequest,
+    stage: Stage,
+    report: (progress: RoundProgress) => void,
+    signal: AbortSignal,
+  ) {
+    const { recipe, round } = request;
+    const loss: number[] = [];
+    const terms: Record<string, number[]> = {};
+    const norms: Record<string, number> = {};
+    const started = this.#options.now();
+    let reported = started;
+    let next = stepBatch(dataset, recipe, stage, round.firstStep);
+    for (let i = 0; i < round.steps; i++) {
+      signal.throwIfAborted();
+      const step = round.firstStep + i;
+      const batch = await next;
+      if (i + 1 < round.steps) next = stepBatch(dataset, recipe, stage, step + 1);
+      next.catch(() => {});
+      const out = await program.run({ ...batch, scalars: adamwScalars(step, stage.steps, stage) });
+      loss.push(out.loss[0]);
+      if (!Number.isFinite(out.loss[0])) {
+        throw new FoveaError(
+          `The loss of stage ${stage.stage} (${round.track}) is ${out.loss[0]} at step ${step}; lower its learning rate (${stage.lr}) or set clip.`,
+        );
+      }
+      for (const [name, value] of Object.entries(out)) {
+        if (name.startsWith('term/')) (terms[name.slice(5)] ??= []).push(value[0]);
+        if (name.startsWith('norm/')) norms[name.slice(5)] = (norms[name.slice(5)] ?? 0) + value[0] / round.steps;
+      }
+      const now = this.#options.now();
+      if (now - reported >= PROGRESS_MS || i + 1 === round.steps) {
+        reported = now;
+        report({
+          step: i + 1,
+          steps: round.steps,
+          loss: out.loss[0],
+          imagesPerSecond: ((i + 1) * stage.batch * 1000) / (now - started),
+        });
+      }
+    }
+    const seconds = (this.#options.now() - started) / 1000;
+    return {
+      steps: round.steps,
+      seconds,
+      imagesPerSecond: (round.steps * stage.batch) / seconds,
+      loss,
+      terms,
+      gradNorm: norms,
+    };
+  }
+
+  async #save(
+    program: Program,
+    specs: ParamSpecs,
+    base: Base,
+    round: Round,
+    metrics: Omit<RoundMetrics, 'probe'>,
+    before: ProbeResult,
+    after: ProbeResult,
+  ): Promise<RoundResult> {
+    const weights: Weights = { ...base.file.weights };
+    const moments = new Map<string, { shape: number[]; data: Float32Array }>();
+    for (const [name, { shape }] of Object.entries(specs)) {
+      weights[name] = { shape, data: program.getState(`p/${name}`) as Float32Array };
+      for (const part of ['m/', 'v/'])
+        moments.set(part + name, { shape, data: program.getState(part + name) as Float32Array });
+    }
+    const { store } = this.#options;
+    return {
+      weights: await store.put(encodeWeights({ weights, vocabulary: base.file.vocabulary })),
+      optimizer: await store.put(encodeSafetensors(moments)),
+      step: base.manifest.step + round.steps,
+      metrics: { ...metrics, probe: { before: before.objective, after: after.objective, gap: after.gap } },
+    };
+  }
+
+  async dispose(): Promise<void> {
+    await this.#prepared?.program.dispose();
+    await this.#prepared?.probe.dispose();
+    this.#prepared = null;
+  }
+}
+
+interface Base {
+  id: string;
+  manifest: Awaited<ReturnType<typeof readCheckpoint>>;
+  file: WeightFile;
+  moments: () => Promise<Record<string, Float32Array>>;
+}
+
+const asTensors = (specs: ParamSpecs) =>
+  Object.fromEntries(Object.entries(specs).map(([name, { shape }]) => [name, { shape, dtype: 'float32' as const }]));
+
+/** State of the first step: parameters of the base (adapters fresh), moments of the base or zero at a stage's start. */
+async function startOfStage(
+  specs: ParamSpecs,
+  base: Base,
+  round: Round,
+  recipe: Recipe,
+): Promise<Record<string, NumericArray>> {
+  const fresh = initialise(
+    Object.fromEntries(Object.entries(specs).filter(([name]) => !(name in base.file.weights))),
+    recipe.seed,
+  );
+  const moments = round.firstStep > 0 ? await base.moments() : null;
+  const state: Record<string, NumericArray> = {};
+  for (const [name, { shape }] of Object.entries(specs)) {
+    const { data } = base.file.weights[name] ?? fresh[name];
+    state[`p/${name}`] = data;
+    const zeros = new Float32Array(shape.reduce((a, b) => a * b, 1));
+    state[`m/${name}`] = moments?.[`m/${name}`] ?? zeros;
+    state[`v/${name}`] = moments?.[`v/${name}`] ?? zeros;
+  }
+  return state;
+}

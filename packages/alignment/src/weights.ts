@@ -1,0 +1,111 @@
+// Weights as files: what a checkpoint's blob holds, how shipped or own weights are read and checked, and the start of
+// a run. The vocabulary of the text tower travels in the file's metadata.
+
+import { readFile, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { decodeSafetensors, encodeSafetensors, FoveaError } from '@fovea/artifacts';
+import { initialise, type ParamSpecs, unknownWords, vocabularyOf, type Weights } from '@fovea/models';
+import type { Recipe } from '@fovea/recipe';
+import { modelConfig, modelSpecs } from './model.ts';
+
+export interface WeightFile {
+  weights: Weights;
+  /** Words of the text tower, in the order of its embedding rows. */
+  vocabulary: string[];
+}
+
+const BUILTIN: Record<string, string> = {
+  'builtin:emoji': fileURLToPath(new URL('../weights/emoji.safetensors', import.meta.url)),
+  'builtin:emoji-foil': fileURLToPath(new URL('../weights/emoji-foil.safetensors', import.meta.url)),
+};
+
+export function encodeWeights({ weights, vocabulary }: WeightFile, dtype: 'F32' | 'F16' = 'F32'): Uint8Array {
+  const metadata = { format: 'pt', vocabulary: JSON.stringify(vocabulary) };
+  return encodeSafetensors(new Map(Object.entries(weights)), { metadata, dtype });
+}
+
+/** Reads a weight file's bytes; `where` names it in errors. */
+export function decodeWeights(bytes: Uint8Array, where: string): WeightFile {
+  const { tensors, metadata } = decodeSafetensors(bytes, where);
+  const weights: Weights = {};
+  for (const [name, { shape, data, dtype }] of tensors) {
+    if (!(data instanceof Float32Array))
+      throw new FoveaError(`The tensor "${name}" of ${where} is ${dtype}; weights must be F32, F16 or BF16.`);
+    weights[name] = { shape, data };
+  }
+  let vocabulary: unknown = [];
+  try {
+    vocabulary = JSON.parse(metadata.vocabulary ?? '[]');
+  } catch {}
+  if (!Array.isArray(vocabulary) || !vocabulary.every((word) => typeof word === 'string')) {
+    throw new FoveaError(
+      `The metadata "vocabulary" of ${where} is not a JSON list of words; write it as Fovea's own export does.`,
+    );
+  }
+  return { weights, vocabulary };
+}
+
+/** Resolves `builtin:…` or a path of the user's. */
+export async function readWeightFile(name: string, recipeDir: string): Promise<WeightFile> {
+  const file = BUILTIN[name] ?? path.resolve(recipeDir, name);
+  if (name.startsWith('builtin:') && !(name in BUILTIN)) {
+    throw new FoveaError(
+      `There are no weights called "${name}"; there are ${Object.keys(BUILTIN).join(', ')}, or give the path of a .safetensors file.`,
+    );
+  }
+  if (/\.(bin|pt|pth|ckpt|pkl)$/i.test(file)) {
+    throw new FoveaError(
+      `The weights "${name}" are a pickle, which can run code when read; convert them with safetensors.torch.save_file and give the .safetensors file.`,
+    );
+  }
+  if (!(await stat(file).catch(() => null))?.isFile())
+    throw new FoveaError(`The weights "${name}" cannot be read: no such file; check the path.`);
+  return decodeWeights(await readFile(file), `"${name}"`);
+}
+
+/** Every parameter present with its shape, and none besides; else an error that lists the names. */
+export function checkWeights({ weights }: WeightFile, specs: ParamSpecs, where: string): void {
+  const missing = Object.keys(specs).filter((name) => !(name in weights));
+  const extra = Object.keys(weights).filter((name) => !(name in specs));
+  const wrong = Object.keys(specs).filter(
+    (name) => weights[name] && weights[name].shape.join() !== specs[name].shape.join(),
+  );
+  const list = (names: string[]) => names.slice(0, 5).join(', ') + (names.length > 5 ? `, … (${names.length})` : '');
+  if (missing.length > 0)
+    throw new FoveaError(
+      `The weights ${where} lack ${list(missing)}, which this recipe's networks need; check the recipe's encoder and denoiser.`,
+    );
+  if (extra.length > 0)
+    throw new FoveaError(
+      `The weights ${where} hold ${list(extra)}, which this recipe's networks do not have; check the recipe's encoder and denoiser.`,
+    );
+  if (wrong.length > 0) {
+    const [name] = wrong;
+    throw new FoveaError(
+      `The weights ${where} have ${name} as [${weights[name].shape}], but the recipe needs [${specs[name].shape}]; check its sizes (${wrong.length} tensors differ).`,
+    );
+  }
+}
+
+/** The weights that a run starts from: the recipe's, checked, or fresh ones drawn from its seed. */
+export async function startingWeights(
+  recipe: Recipe,
+  recipeDir: string,
+  classes: readonly string[],
+): Promise<WeightFile> {
+  if (recipe.weights === null) {
+    const vocabulary = vocabularyOf(classes);
+    return { weights: initialise(modelSpecs(modelConfig(recipe, vocabulary.length)), recipe.seed), vocabulary };
+  }
+  const file = await readWeightFile(recipe.weights, recipeDir);
+  checkWeights(file, modelSpecs(modelConfig(recipe, file.vocabulary.length)), `"${recipe.weights}"`);
+  const needsNames = recipe.stages.some((stage) => stage.stage === 'align' && stage.contrastive > 0);
+  const unknown = unknownWords(classes, file.vocabulary);
+  if (needsNames && unknown.length > 0) {
+    throw new FoveaError(
+      `The text tower of "${recipe.weights}" does not know the words ${unknown.slice(0, 8).join(', ')} of the class names; set "contrastive: 0" in the align stage, or train from scratch.`,
+    );
+  }
+  return file;
+}

@@ -1,0 +1,12 @@
+// What other packages use of the benchmarks: scoring a checkpoint, comparing scorecards, and writing a run's summary and
+// report. Internals (plans of questions, probes, drawings) are imported from their files by tests only.
+
+export * from './compare.ts';
+export * from './plan.ts';
+export * from './report.ts';
+export * from './run-data.ts';
+export * from './score-checkpoint.ts';
+export * from './scorecard.ts';
+export * from './statistics.ts';
+export * from './subject.ts';
+export * from './summary.ts';

@@ -1,0 +1,54 @@
+// The report of a run: one HTML page that needs nothing but itself. No script, no font, no address is loaded, and a
+// content policy in the page says so to the browser. Sections are in report/.
+
+import { compareRoles } from './compare.ts';
+import { licencesSection, recipeSection, reconstructionsSection } from './report/back.ts';
+import { comparisonsSection } from './report/comparisons.ts';
+import { cards, header, howToRead, inShort } from './report/front.ts';
+import { esc, ROLE_NOTES } from './report/html.ts';
+import { rolesTable, scoresSection, trajectoriesSection } from './report/scores.ts';
+import { STYLE } from './report/style.ts';
+import { trainingSection } from './report/training.ts';
+import { finalScorecards, type RunData } from './run-data.ts';
+
+/** The whole page. Deterministic: the same data give the same bytes. Throws when a picture is not a PNG data URI. */
+export function renderReport(data: RunData): string {
+  const finals = finalScorecards(data.scorecards);
+  const comparisons = compareRoles(finals);
+  const moved = trajectoriesSection(data.scorecards);
+  const body = [
+    header(data, finals),
+    inShort(comparisons),
+    cards(data, finals, comparisons),
+    howToRead(finals),
+    section('Roles', rolesTable(finals, data, ROLE_NOTES)),
+    section('Differences between roles', comparisonsSection(comparisons)),
+    section('Scorecards', scoresSection(finals)),
+    moved === '' ? '' : section('Scores over the rounds', moved),
+    section('Pictures from the condition', reconstructionsSection(data.reconstructions)),
+    section('Training', trainingSection(data)),
+    section('Recipe', recipeSection(data)),
+    section('Licences', licencesSection(data.licences)),
+  ];
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>${esc(data.run)} · Fovea</title>
+<style>${STYLE}</style>
+</head>
+<body>
+<main>
+${body.filter((part) => part !== '').join('\n')}
+<footer class="quiet">Made by Fovea. Every number can be recomputed from the scorecards in the run’s store.</footer>
+</main>
+</body>
+</html>
+`;
+}
+
+function section(title: string, content: string): string {
+  return `<section><h2>${esc(title)}</h2>${content}</section>`;
+}

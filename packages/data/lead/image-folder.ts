@@ -1,0 +1,156 @@
+// A user's own pictures: `root/class/…/file.jpg|jpeg|png|webp`. File names and bytes are untrusted: nothing outside the
+// folder is followed, only three decoders are let near them, and a picture's size is bounded before it is decoded.
+
+import { readdir, realpath, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { FoveaError } from '@fovea/artifacts';
+import type { ImageFolderConfig } from '@fovea/recipe';
+import { permutation } from '@fovea/tensor/random';
+import sharp from 'sharp';
+import type { Batch, BatchQuery, Dataset } from './dataset.ts';
+
+const ENDINGS = /\.(jpe?g|png|webp)$/i;
+const FORMATS = new Set(['jpeg', 'png', 'webp']);
+
+interface Picture {
+  /** Path relative to the folder, with forward slashes. */
+  name: string;
+  label: number;
+}
+
+export class ImageFolder implements Dataset {
+  readonly kind = 'image-folder';
+  readonly classes: string[];
+  readonly imageSize: number;
+  readonly train: readonly Picture[];
+  readonly heldOut: readonly Picture[];
+  readonly #root: string;
+  readonly #maxPixels: number;
+
+  constructor(root: string, config: ImageFolderConfig, classes: string[], train: Picture[], heldOut: Picture[]) {
+    this.#root = root;
+    this.#maxPixels = config.maxPixels;
+    this.imageSize = config.imageSize;
+    this.classes = classes;
+    this.train = train;
+    this.heldOut = heldOut;
+  }
+
+  get trainSize(): number {
+    return this.train.length;
+  }
+
+  /** Sample i is picture i mod n of epoch ⌊i / n⌋, whose order belongs to (seed, stream, epoch). */
+  async trainBatch({ seed, stream, first, size }: BatchQuery): Promise<Batch> {
+    const orders = new Map<number, Int32Array>();
+    const pick = (i: number): Picture => {
+      const epoch = Math.floor(i / this.train.length);
+      const order = orders.get(epoch) ?? permutation(this.train.length, seed, `order/${stream}`, epoch);
+      orders.set(epoch, order);
+      return this.train[order[i % this.train.length]];
+    };
+    return this.read(Array.from({ length: size }, (_, i) => pick(first + i)));
+  }
+
+  /** Decodes pictures, in the given order. */
+  async read(pictures: readonly Picture[]): Promise<Batch> {
+    const size = 3 * this.imageSize ** 2;
+    const pixels = new Float32Array(pictures.length * size);
+    await Promise.all(pictures.map(async (picture, i) => pixels.set(await this.#decode(picture), i * size)));
+    return {
+      pixels,
+      labels: Int32Array.from(pictures, (picture) => picture.label),
+      samples: pictures.map(({ label, name }) => ({ label, style: name, factors: null })),
+    };
+  }
+
+  /** Upright, filled and cropped to the square, RGB in [0, 1], channels first. */
+  async #decode({ name }: Picture): Promise<Float32Array> {
+    const file = path.join(this.#root, name);
+    const fail = (why: string): never => {
+      throw new FoveaError(`The picture "${name}" cannot be read: ${why}; mend or remove it.`);
+    };
+    if (!(await realpath(file).catch(() => '')).startsWith(this.#root + path.sep))
+      fail('it is gone or leads out of its folder');
+    try {
+      const source = sharp(file, { limitInputPixels: this.#maxPixels, failOn: 'error', sequentialRead: true });
+      const { format, width, height } = await source.metadata();
+      if (!FORMATS.has(format)) fail(`it is ${format}, not JPEG, PNG or WebP`);
+      if (width * height > this.#maxPixels)
+        fail(`it has ${width} × ${height} pixels, more than maxPixels ${this.#maxPixels}`);
+      const { data } = await source
+        .autoOrient()
+        .resize(this.imageSize, this.imageSize, { fit: 'cover', kernel: 'cubic' })
+        .flatten({ background: '#ffffff' })
+        .toColourspace('srgb')
+        .removeAlpha()
+        .raw()
+        .toBuffer({ resolveWithObject: true });
+      return channelsFirst(data, this.imageSize);
+    } catch (error) {
+      if (error instanceof FoveaError) throw error;
+      return fail((error as Error).message.split('\n')[0]);
+    }
+  }
+}
+
+function channelsFirst(data: Uint8Array, size: number): Float32Array {
+  const plane = size * size;
+  const channels = data.length / plane;
+  const out = new Float32Array(3 * plane);
+  for (let i = 0; i < plane; i++) {
+    for (let c = 0; c < 3; c++) out[c * plane + i] = data[i * channels + (channels >= 3 ? c : 0)] / 255;
+  }
+  return out;
+}
+
+/** Lists the folder, splits every class by the seed, and refuses what cannot be trained on. */
+export async function openImageFolder(
+  config: ImageFolderConfig,
+  recipeDir: string,
+  seed: number,
+): Promise<ImageFolder> {
+  const given = path.resolve(recipeDir, config.path);
+  const root = await realpath(given).catch(() => null);
+  if (!root || !(await stat(root)).isDirectory()) {
+    throw new FoveaError(
+      `The picture folder "${config.path}" of the recipe's data cannot be read: no such folder; check the path.`,
+    );
+  }
+  const folders = (await readdir(root, { withFileTypes: true })).filter(
+    (entry) => entry.isDirectory() && !entry.name.startsWith('.'),
+  );
+  const train: Picture[] = [];
+  const heldOut: Picture[] = [];
+  const classes: string[] = [];
+  for (const { name } of folders.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    const files = await listPictures(root, name);
+    if (files.length === 0) continue;
+    const label = classes.push(name.replace(/[_-]+/g, ' ').trim()) - 1;
+    const order = permutation(files.length, seed, `split/${name}`);
+    const kept = Math.min(files.length - 1, Math.round(files.length * config.holdOut));
+    order.forEach((at, i) => {
+      (i < kept ? heldOut : train).push({ name: files[at], label });
+    });
+  }
+  if (classes.length < 2) {
+    throw new FoveaError(
+      `The picture folder "${config.path}" holds ${classes.length} class folders with pictures; at least 2 are needed, as class/picture.jpg (or .png, .webp).`,
+    );
+  }
+  const twice = classes.find((name, i) => classes.indexOf(name) !== i);
+  if (twice)
+    throw new FoveaError(
+      `The picture folder "${config.path}" has two class folders that both read "${twice}"; rename one.`,
+    );
+  return new ImageFolder(root, config, classes, train, heldOut);
+}
+
+/** Picture files below a class folder, sorted; links are not followed out of it. */
+async function listPictures(root: string, folder: string): Promise<string[]> {
+  const entries = await readdir(path.join(root, folder), { withFileTypes: true, recursive: true });
+  return entries
+    .filter((entry) => entry.isFile() && ENDINGS.test(entry.name))
+    .map((entry) => path.relative(root, path.join(entry.parentPath, entry.name)).split(path.sep).join('/'))
+    .sort();
+}

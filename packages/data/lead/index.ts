@@ -1,0 +1,23 @@
+import type { DataConfig } from '@fovea/recipe';
+import type { Dataset } from './dataset.ts';
+import { type EmojiWorld, openEmojiWorld } from './emoji-world.ts';
+import { type ImageFolder, openImageFolder } from './image-folder.ts';
+
+export { CONCEPTS } from './concepts.ts';
+export * from './dataset.ts';
+export { type EmojiConcept, EmojiWorld, openEmojiWorld } from './emoji-world.ts';
+export { type EmojiLicence, emojiLicences, STYLES } from './icons.ts';
+export { ImageFolder, openImageFolder } from './image-folder.ts';
+export * from './scene.ts';
+export type { SpriteSheet } from './sprites.ts';
+
+/** Opens a recipe's data set. */
+export function openDataset(
+  config: DataConfig,
+  where: { recipeDir: string; cacheDir: string; seed: number },
+): Promise<EmojiWorld | ImageFolder> {
+  if (config.kind === 'emoji-world') return openEmojiWorld(config, where.cacheDir);
+  return openImageFolder(config, where.recipeDir, where.seed);
+}
+
+export const isEmojiWorld = (dataset: Dataset): dataset is EmojiWorld => dataset.kind === 'emoji-world';

@@ -1,0 +1,3 @@
+export * from './process.ts';
+export * from './sampler.ts';
+export * from './timesteps.ts';

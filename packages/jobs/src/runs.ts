@@ -1,0 +1,121 @@
+// Runs as the store knows them: one record per run, one per committed round. Everything about a run can be told from
+// these files alone; Redis only knows what is being done about it now.
+
+import { canonicalJson, FoveaError, type Store, sha256Hex } from '@fovea/artifacts';
+import { planOf, type Recipe, type Round, type Track } from '@fovea/recipe';
+import type { z } from 'zod';
+import { type RoundRecord, type RunRecord, roundRecordSchema, runRecordSchema } from './schemas.ts';
+
+export const runRef = (runId: string) => `runs/${runId}/run.json`;
+export const roundRef = (runId: string, track: string, round: number) => `runs/${runId}/tracks/${track}/${round}.json`;
+export const scoreRef = (key: string) => `scores/${key}.json`;
+
+/** Name of a score: the checkpoint and all that decides how it is judged. The same key is never scored twice. */
+export function scoreKey(checkpoint: string, suiteVersion: string, recipe: Recipe, suites: readonly string[]): string {
+  const { everyRounds: _rounds, ...evalConfig } = recipe.eval;
+  return sha256Hex(
+    canonicalJson({ checkpoint, suiteVersion, evalConfig: { ...evalConfig, suites }, data: recipe.data }),
+  );
+}
+
+/** Makes a run under the first free id of `name-time`, `name-time-2`, …; its session is 1 and its status running. */
+export async function createRun(
+  store: Store,
+  run: Pick<RunRecord, 'recipe' | 'recipeHash' | 'recipeDir' | 'recipeText' | 'recipeSource'>,
+  now: Date,
+): Promise<RunRecord> {
+  const at = now.toISOString();
+  const stamp = at.slice(0, 19).replace(/[-:]/g, '').replace('T', '-');
+  for (let n = 1; ; n++) {
+    const id = `${run.recipe.name}-${stamp}${n > 1 ? `-${n}` : ''}`;
+    const record: RunRecord = {
+      version: 1,
+      id,
+      ...run,
+      createdAt: at,
+      updatedAt: at,
+      session: 1,
+      status: 'running',
+      error: null,
+    };
+    if (await store.createRef(runRef(id), runRecordSchema.parse(record))) return record;
+  }
+}
+
+/** The record of a run; a FoveaError where there is none. */
+export async function readRun(store: Store, runId: string): Promise<RunRecord> {
+  const value = /^[a-z0-9][a-z0-9-]*$/.test(runId) ? await store.readRef(runRef(runId)) : null;
+  if (value === null) {
+    throw new FoveaError(`There is no run called "${runId}" in the store; \`fovea runs\` lists those that there are.`);
+  }
+  return parseRef(runRecordSchema, value, runRef(runId));
+}
+
+/** Changes fields of a run's record. One process at a time drives a run, so there is nobody to race with. */
+export async function updateRun(
+  store: Store,
+  runId: string,
+  changes: Partial<Pick<RunRecord, 'status' | 'error' | 'session'>>,
+  now: Date,
+): Promise<RunRecord> {
+  const record = { ...(await readRun(store, runId)), ...changes, updatedAt: now.toISOString() };
+  await store.writeRef(runRef(runId), runRecordSchema.parse(record));
+  return record;
+}
+
+/** Every run in the store, newest first. */
+export async function listRuns(store: Store): Promise<RunRecord[]> {
+  const refs = (await store.listRefs('runs')).filter((ref) => /^runs\/[^/]+\/run\.json$/.test(ref));
+  const runs = await Promise.all(refs.map(async (ref) => readRun(store, ref.split('/')[1])));
+  return runs.sort((a, b) => (a.createdAt < b.createdAt ? 1 : a.createdAt > b.createdAt ? -1 : a.id < b.id ? 1 : -1));
+}
+
+export async function readRound(
+  store: Store,
+  runId: string,
+  track: string,
+  round: number,
+): Promise<RoundRecord | null> {
+  const ref = roundRef(runId, track, round);
+  const value = await store.readRef(ref);
+  return value === null ? null : parseRef(roundRecordSchema, value, ref);
+}
+
+/** A round of the plan that is committed. */
+export interface CommittedRound {
+  round: Round;
+  record: RoundRecord;
+}
+
+/**
+ * The committed rounds of every track of the plan, in order and without gaps. Pass what an earlier call returned to
+ * read only what is new: committed rounds never change.
+ */
+export async function committedRounds(
+  store: Store,
+  run: RunRecord,
+  known: Map<Track, CommittedRound[]> = new Map(),
+): Promise<Map<Track, CommittedRound[]>> {
+  const refs = new Set(await store.listRefs(`runs/${run.id}/tracks`));
+  const tracks = new Map<Track, CommittedRound[]>();
+  for (const [track, rounds] of planOf(run.recipe)) {
+    const committed = [...(known.get(track) ?? [])];
+    for (const round of rounds.slice(committed.length)) {
+      if (!refs.has(roundRef(run.id, track, round.round))) break;
+      const record = await readRound(store, run.id, track, round.round);
+      if (record === null) break;
+      committed.push({ round, record });
+    }
+    tracks.set(track, committed);
+  }
+  return tracks;
+}
+
+function parseRef<T>(schema: z.ZodType<T>, value: unknown, ref: string): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw new FoveaError(
+    `The file refs/${ref} in the store is damaged or of another version: at "${issue.path.join('.')}": ${issue.message}; put back a good copy or delete it.`,
+  );
+}

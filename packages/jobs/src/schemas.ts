@@ -1,0 +1,164 @@
+// What travels between processes, checked by zod on both sides: requests and results of the engines, data of the jobs,
+// and the records of a run in the store. Hashes and small numbers only: no tensor and no secret ever stands here.
+
+import { blobRefSchema } from '@fovea/artifacts';
+import { type Round, recipeSchema } from '@fovea/recipe';
+import { z } from 'zod';
+
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 in lower-case hexadecimal');
+const series = z.array(z.number());
+
+/** One round of the plan (see `Round` of @fovea/recipe). */
+export const roundSchema = z.strictObject({
+  track: z.enum(['trunk', 'aligned', 'control', 'placebo']),
+  round: z.int().min(0),
+  stage: z.enum(['init', 'pretrain', 'projector', 'align']),
+  stageIndex: z.int().min(-1),
+  firstStep: z.int().min(0),
+  steps: z.int().min(0),
+  scored: z.boolean(),
+}) satisfies z.ZodType<Round>;
+
+export const roundMetricsSchema = z.strictObject({
+  /** Optimiser steps of the round. */
+  steps: z.int().min(0),
+  seconds: z.number().min(0),
+  imagesPerSecond: z.number().min(0),
+  /** Per step: the whole objective. */
+  loss: series,
+  /** Per step: each named term of it. */
+  terms: z.record(z.string(), series),
+  /** Per module: gradient norm, mean over the round. */
+  gradNorm: z.record(z.string(), z.number()),
+  /** On a fixed probe batch: the objective at the start and end of the round, and shuffled minus matched feedback loss. */
+  probe: z.strictObject({ before: z.number(), after: z.number(), gap: z.number().nullable() }),
+});
+export type RoundMetrics = z.infer<typeof roundMetricsSchema>;
+
+/** What every request carries, so that an engine needs nothing but the request. */
+const requestBase = {
+  storeRoot: z.string(),
+  /** Folder for what can be made again: rasterised sprites, compiled graphs. */
+  cacheDir: z.string(),
+  recipe: recipeSchema,
+  /** Folder that relative paths in the recipe start from. */
+  recipeDir: z.string(),
+};
+
+export const trainRequestSchema = z.strictObject({
+  kind: z.literal('train'),
+  ...requestBase,
+  runId: z.string(),
+  round: roundSchema,
+  /** Checkpoint to start from; null for the first round of the trunk. */
+  base: sha256.nullable(),
+});
+export const trainResultSchema = z.strictObject({
+  weights: blobRefSchema,
+  optimizer: blobRefSchema.nullable(),
+  /** Optimiser steps since the first checkpoint of the chain. */
+  step: z.int().min(0),
+  metrics: roundMetricsSchema,
+});
+
+export const scoreRequestSchema = z.strictObject({
+  kind: z.literal('score'),
+  ...requestBase,
+  checkpoint: sha256,
+  /** `baseline` or the role of its track. */
+  role: z.string(),
+  suites: z.array(z.string()),
+});
+export const scoreResultSchema = z.strictObject({ scorecard: blobRefSchema });
+
+const scored = z.strictObject({ checkpoint: sha256, role: z.string(), round: z.int().min(0), scorecard: sha256 });
+export type ScoredCheckpoint = z.infer<typeof scored>;
+
+export const reportRequestSchema = z.strictObject({
+  kind: z.literal('report'),
+  ...requestBase,
+  runId: z.string(),
+  /** The folder runs/<id>: report.html and summary.json go there. */
+  runDir: z.string(),
+  scorecards: z.array(scored),
+});
+/** Paths of the two files. */
+export const reportResultSchema = z.strictObject({ report: z.string(), summary: z.string() });
+
+export type TrainRequest = z.infer<typeof trainRequestSchema>;
+export type TrainResult = z.infer<typeof trainResultSchema>;
+export type ScoreRequest = z.infer<typeof scoreRequestSchema>;
+export type ScoreResult = z.infer<typeof scoreResultSchema>;
+export type ReportRequest = z.infer<typeof reportRequestSchema>;
+export type ReportResult = z.infer<typeof reportResultSchema>;
+export type EngineRequest = TrainRequest | ScoreRequest | ReportRequest;
+
+/** What an engine says while it computes. Any of it counts as a heartbeat. */
+export const progressSchema = z.object({
+  step: z.number(),
+  steps: z.number(),
+  loss: z.number().optional(),
+  imagesPerSecond: z.number().optional(),
+  text: z.string().optional(),
+});
+export type Progress = z.infer<typeof progressSchema>;
+
+/** What every job carries: the version of this file's schemas, the run, and the session that queued it. */
+const jobBase = {
+  version: z.literal(1),
+  run: z.string(),
+  /** Counts the starts of the run; a job of an earlier session is stale by definition. */
+  session: z.int().min(1),
+};
+
+export const jobDataSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('shard'), ...jobBase, round: roundSchema, base: sha256.nullable() }),
+  z.strictObject({ kind: z.literal('merge'), ...jobBase, round: roundSchema, base: sha256.nullable() }),
+  z.strictObject({
+    kind: z.literal('score'),
+    ...jobBase,
+    checkpoint: sha256,
+    role: z.string(),
+    track: z.string(),
+    round: z.int().min(0),
+    suites: z.array(z.string()),
+  }),
+  z.strictObject({ kind: z.literal('report'), ...jobBase }),
+]);
+export type JobData = z.infer<typeof jobDataSchema>;
+export type JobKind = JobData['kind'];
+export type JobDataOf<K extends JobKind> = Extract<JobData, { kind: K }>;
+
+/** `runs/<id>/tracks/<track>/<round>.json` in the store. */
+export const roundRecordSchema = z.strictObject({
+  checkpoint: sha256,
+  step: z.int().min(0),
+  stage: z.string(),
+  metrics: roundMetricsSchema,
+  /** ISO 8601. */
+  committedAt: z.string(),
+});
+export type RoundRecord = z.infer<typeof roundRecordSchema>;
+
+export const RUN_STATUSES = ['running', 'stopped', 'failed', 'completed'] as const;
+export type RunStatus = (typeof RUN_STATUSES)[number];
+
+/** `runs/<id>/run.json` in the store: all that resuming needs. */
+export const runRecordSchema = z.strictObject({
+  version: z.literal(1),
+  id: z.string().regex(/^[a-z0-9][a-z0-9-]*$/),
+  /** The resolved recipe, overrides and all. */
+  recipe: recipeSchema,
+  recipeHash: sha256,
+  recipeDir: z.string(),
+  /** The recipe as it was written, and the name or file it came from. */
+  recipeText: z.string(),
+  recipeSource: z.string(),
+  createdAt: z.string(),
+  updatedAt: z.string(),
+  session: z.int().min(1),
+  status: z.enum(RUN_STATUSES),
+  /** Why it failed; null unless status is `failed`. */
+  error: z.strictObject({ message: z.string(), user: z.boolean() }).nullable(),
+});
+export type RunRecord = z.infer<typeof runRecordSchema>;

@@ -1,0 +1,127 @@
+// A CLIP-style dual encoder (Radford et al. 2021): a pre-norm ViT with a class token and quick-GELU, and a small text
+// tower. Vision parameter names and shapes are Hugging Face's `CLIPVisionModelWithProjection`, so its files load there.
+
+import { layerNorm, type NamedTensors, quickGelu, type Tensor, tf } from '@fovea/tensor';
+import {
+  attentionSpecs,
+  constant,
+  l2Normalise,
+  layerNormSpecs,
+  linear,
+  linearSpecs,
+  normal,
+  type ParamSpecs,
+  patchify,
+  selfAttention,
+} from './params.ts';
+
+export interface VisionConfig {
+  imageSize: number;
+  patchSize: number;
+  width: number;
+  layers: number;
+  heads: number;
+  mlpRatio: number;
+  /** Width of the shared image–text space. */
+  projection: number;
+}
+
+/** Pixel statistics that the encoder normalises by, inside the model: pictures travel as RGB in [0, 1]. */
+export const PIXEL_MEAN = 0.6;
+export const PIXEL_STD = 0.3;
+
+const LAYER = (i: number) => `vision_model.encoder.layers.${i}`;
+
+export function visionSpecs(c: VisionConfig): ParamSpecs {
+  const tokens = (c.imageSize / c.patchSize) ** 2 + 1;
+  const hidden = Math.round(c.width * c.mlpRatio);
+  const specs: ParamSpecs = {
+    'vision_model.embeddings.class_embedding': normal([c.width]),
+    'vision_model.embeddings.patch_embedding.weight': normal(
+      [c.width, 3, c.patchSize, c.patchSize],
+      1 / Math.sqrt(3 * c.patchSize ** 2),
+    ),
+    'vision_model.embeddings.position_embedding.weight': normal([tokens, c.width]),
+    ...layerNormSpecs('vision_model.pre_layrnorm', c.width),
+    ...layerNormSpecs('vision_model.post_layernorm', c.width),
+    'visual_projection.weight': normal([c.projection, c.width], 1 / Math.sqrt(c.width)),
+  };
+  for (let i = 0; i < c.layers; i++) {
+    Object.assign(
+      specs,
+      layerNormSpecs(`${LAYER(i)}.layer_norm1`, c.width),
+      attentionSpecs(`${LAYER(i)}.self_attn`, c.width, c.layers),
+      layerNormSpecs(`${LAYER(i)}.layer_norm2`, c.width),
+      linearSpecs(`${LAYER(i)}.mlp.fc1`, c.width, hidden),
+      linearSpecs(`${LAYER(i)}.mlp.fc2`, hidden, c.width, 1 / Math.sqrt(2 * c.layers * c.width)),
+    );
+  }
+  return specs;
+}
+
+export interface VisionOutput {
+  /** Patch tokens of the last layer, without the class token: [B, N, D]. */
+  tokens: Tensor;
+  /** The class token after the final norm: [B, D]. */
+  pooled: Tensor;
+  /** Projected features, not normalised: [B, projection]. */
+  embeds: Tensor;
+}
+
+const norm = (p: NamedTensors, name: string, x: Tensor) => layerNorm(x, p[`${name}.weight`], p[`${name}.bias`]);
+
+/** pixels [B, 3, H, W], RGB in [0, 1] -> tokens and features. */
+export function encodeImage(p: NamedTensors, pixels: Tensor, c: VisionConfig): VisionOutput {
+  const [b] = pixels.shape;
+  const normalised = tf.div(tf.sub(pixels, PIXEL_MEAN), PIXEL_STD);
+  const kernel = tf.reshape(p['vision_model.embeddings.patch_embedding.weight'], [c.width, -1]);
+  const patches = linear({ 'patch.weight': kernel }, 'patch', patchify(normalised, c.patchSize)); // [B, N, D]
+  const cls = tf.broadcastTo(tf.reshape(p['vision_model.embeddings.class_embedding'], [1, 1, c.width]), [
+    b,
+    1,
+    c.width,
+  ]);
+  let x: Tensor = tf.concat([cls, patches], 1); // [B, 1 + N, D]
+  x = tf.add(x, p['vision_model.embeddings.position_embedding.weight']);
+  x = norm(p, 'vision_model.pre_layrnorm', x);
+  for (let i = 0; i < c.layers; i++) {
+    const layer = LAYER(i);
+    x = tf.add(x, selfAttention(p, `${layer}.self_attn`, norm(p, `${layer}.layer_norm1`, x), c.heads));
+    const hidden = quickGelu(linear(p, `${layer}.mlp.fc1`, norm(p, `${layer}.layer_norm2`, x))); // [B, 1 + N, 4D]
+    x = tf.add(x, linear(p, `${layer}.mlp.fc2`, hidden));
+  }
+  const pooled = norm(p, 'vision_model.post_layernorm', tf.reshape(tf.slice(x, [0, 0, 0], [-1, 1, -1]), [b, c.width]));
+  const tokens = tf.slice(x, [0, 1, 0], [-1, -1, -1]);
+  return { tokens, pooled, embeds: linear(p, 'visual_projection', pooled) };
+}
+
+export interface TextConfig {
+  vocabulary: number;
+  width: number;
+  projection: number;
+}
+
+/** Mean of word embeddings and a residual two-layer MLP: enough for names of a few words. */
+export function textSpecs(c: TextConfig): ParamSpecs {
+  return {
+    'text_model.token_embedding.weight': normal([c.vocabulary, c.width], 1 / Math.sqrt(c.width)),
+    ...linearSpecs('text_model.mlp.fc1', c.width, 2 * c.width),
+    ...linearSpecs('text_model.mlp.fc2', 2 * c.width, c.width),
+    'text_projection.weight': normal([c.projection, c.width], 1 / Math.sqrt(c.width)),
+    logit_scale: constant([], Math.log(10)),
+  };
+}
+
+/** bags [M, vocabulary], each row the mean of its words' one-hot vectors -> text features, not normalised [M, projection]. */
+export function encodeText(p: NamedTensors, bags: Tensor): Tensor {
+  const words = tf.matMul(bags as never, p['text_model.token_embedding.weight'] as never) as Tensor; // [M, D]
+  const hidden = quickGelu(linear(p, 'text_model.mlp.fc1', words));
+  return linear(p, 'text_projection', tf.add(words, linear(p, 'text_model.mlp.fc2', hidden)));
+}
+
+/** Cosine similarities times the learned scale (at most 100, as in CLIP): [B, projection] × [M, projection] -> [B, M]. */
+export function clipLogits(p: NamedTensors, images: Tensor, texts: Tensor): Tensor {
+  const scale = tf.exp(tf.minimum(p.logit_scale, Math.log(100)));
+  const cosines = tf.matMul(l2Normalise(images) as never, l2Normalise(texts) as never, false, true) as Tensor;
+  return tf.mul(cosines, scale);
+}

@@ -1,0 +1,5 @@
+export * from './clip.ts';
+export * from './denoiser.ts';
+export * from './lora.ts';
+export * from './params.ts';
+export * from './tokenizer.ts';

@@ -1,0 +1,3 @@
+export * from './load.ts';
+export * from './plan.ts';
+export * from './schema.ts';

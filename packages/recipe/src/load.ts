@@ -1,0 +1,131 @@
+// From a name or a file to a checked recipe. Presets are the YAML files beside this package; anything with a path
+// separator or an ending is a file of the user's.
+
+import { readdir, readFile, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { canonicalJson, FoveaError, sha256Hex } from '@fovea/artifacts';
+import { parseDocument } from 'yaml';
+import type { z } from 'zod';
+import { type Recipe, recipeSchema } from './schema.ts';
+
+const PRESETS = fileURLToPath(new URL('../presets/', import.meta.url));
+const MAX_BYTES = 1 << 20;
+
+export interface LoadedRecipe {
+  recipe: Recipe;
+  /** Folder that relative paths in the recipe start from. */
+  recipeDir: string;
+  /** SHA-256 of the resolved recipe without its name: two recipes with one hash train the same. */
+  hash: string;
+  /** The document as it was written. */
+  text: string;
+}
+
+/** Names of the presets that ship with the package. */
+export async function presetNames(): Promise<string[]> {
+  const files = await readdir(PRESETS);
+  return files
+    .filter((file) => file.endsWith('.yaml'))
+    .map((file) => file.slice(0, -5))
+    .sort();
+}
+
+/** Reads, overrides and checks a recipe. Every fault in it is a {@link FoveaError} that names the place. */
+export async function loadRecipe(
+  nameOrFile: string,
+  overrides: { fromScratch?: boolean; seed?: number } = {},
+): Promise<LoadedRecipe> {
+  const { file, dir } = await locate(nameOrFile);
+  const text = await readFile(file, 'utf8');
+  const input = parse(text, nameOrFile);
+  if (overrides.seed !== undefined) input.seed = overrides.seed;
+  if (overrides.fromScratch) input.weights = null;
+  const result = recipeSchema.safeParse(input);
+  if (!result.success) throw new FoveaError(explain(nameOrFile, result.error));
+  const recipe = result.data;
+  checkTogether(nameOrFile, recipe);
+  return { recipe, recipeDir: dir, hash: recipeHash(recipe), text };
+}
+
+/** Hash of all that decides the numbers: the resolved recipe without its name and without how it is computed or judged. */
+export function recipeHash(recipe: Recipe): string {
+  const { name: _name, eval: _eval, ...rest } = recipe;
+  return sha256Hex(new TextEncoder().encode(canonicalJson(rest)));
+}
+
+async function locate(nameOrFile: string): Promise<{ file: string; dir: string }> {
+  const isFile = /[\\/]|\.(ya?ml|json)$/i.test(nameOrFile);
+  if (!isFile) {
+    const names = await presetNames();
+    if (!names.includes(nameOrFile)) {
+      throw new FoveaError(
+        `There is no recipe called "${nameOrFile}"; the presets are ${names.join(', ')}; a file of your own is given by its path, such as ./${nameOrFile}.yaml.`,
+      );
+    }
+    return { file: path.join(PRESETS, `${nameOrFile}.yaml`), dir: process.env.INIT_CWD ?? process.cwd() };
+  }
+  const file = path.resolve(process.env.INIT_CWD ?? process.cwd(), nameOrFile);
+  const info = await stat(file).catch(() => null);
+  if (!info?.isFile())
+    throw new FoveaError(`The recipe file "${nameOrFile}" cannot be read: no such file; check the path.`);
+  if (info.size > MAX_BYTES) {
+    throw new FoveaError(
+      `The recipe file "${nameOrFile}" has ${info.size} bytes; a recipe has at most ${MAX_BYTES}; is it the right file?`,
+    );
+  }
+  return { file, dir: path.dirname(file) };
+}
+
+function parse(text: string, where: string): Record<string, unknown> {
+  const document = parseDocument(text, { uniqueKeys: true, maxAliasCount: 20 } as never);
+  const [fault] = document.errors;
+  if (fault) {
+    const line = fault.linePos?.[0].line;
+    throw new FoveaError(
+      `The recipe "${where}" is not valid YAML${line ? ` at line ${line}` : ''}: ${fault.message.split('\n')[0]}`,
+    );
+  }
+  const value: unknown = document.toJS({ maxAliasCount: 20 });
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new FoveaError(`The recipe "${where}" must be a mapping of fields such as name, data and stages.`);
+  }
+  if (Object.hasOwn(value, '__proto__'))
+    throw new FoveaError(`The recipe "${where}" has the unknown key "__proto__"; remove it.`);
+  return value as Record<string, unknown>;
+}
+
+function explain(where: string, error: z.ZodError): string {
+  const [issue] = error.issues;
+  const at = issue.path.length > 0 ? `"${issue.path.join('.')}"` : 'its top level';
+  const more = error.issues.length > 1 ? ` (and ${error.issues.length - 1} more)` : '';
+  if (issue.code === 'unrecognized_keys') {
+    return `The recipe "${where}" has the unknown key ${issue.keys.map((key) => `"${key}"`).join(', ')} at ${at}${more}; remove it or check its spelling.`;
+  }
+  return `The recipe "${where}" is wrong at ${at}: ${issue.message}${more}; mend that value.`;
+}
+
+function checkTogether(where: string, recipe: Recipe): void {
+  const say = (text: string) => {
+    throw new FoveaError(`The recipe "${where}" ${text}`);
+  };
+  const size = recipe.data.imageSize;
+  for (const part of ['encoder', 'denoiser'] as const) {
+    if (size % recipe[part].patchSize !== 0)
+      say(`has imageSize ${size}, which ${part}.patchSize ${recipe[part].patchSize} does not divide; change one.`);
+    if (recipe[part].width % recipe[part].heads !== 0)
+      say(`has ${part}.width ${recipe[part].width}, which its ${recipe[part].heads} heads do not divide; change one.`);
+  }
+  const kinds = recipe.stages.map((stage) => stage.stage);
+  const order = ['pretrain', 'projector', 'align'];
+  if (kinds.some((kind, i) => i > 0 && order.indexOf(kind) <= order.indexOf(kinds[i - 1]))) {
+    say(`has the stages ${kinds.join(', ')}; give each at most once, in the order ${order.join(', ')}.`);
+  }
+  if (recipe.weights === null && !kinds.includes('pretrain'))
+    say('has no weights and no pretrain stage; give one of them.');
+  if (recipe.weights === null && kinds.includes('align') && !kinds.includes('projector')) {
+    say('aligns from scratch without a projector stage, so the denoiser would know nothing; add one or give weights.');
+  }
+  if (recipe.weights !== null && !kinds.includes('align'))
+    say('has weights and no align stage, so there is nothing to train; add one, or train from scratch.');
+}

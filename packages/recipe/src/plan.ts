@@ -1,0 +1,52 @@
+// From a recipe to the chain of rounds it stands for. Pure: the coordinator compares this plan with what the store
+// holds and queues what is missing, so a plan must never depend on when it is made.
+
+import type { Recipe, Role, Stage } from './schema.ts';
+
+/** The trunk leads to the common start; every role then is a branch of its own. */
+export type Track = 'trunk' | Role;
+
+/** One arrow of the chain: `steps` optimiser steps of `stage`, the first of them being `firstStep` of that stage. */
+export interface Round {
+  track: Track;
+  /** Position in its track; the checkpoint that this round commits has the same number. */
+  round: number;
+  /** `init` imports or initialises weights and trains nothing. */
+  stage: 'init' | Stage['stage'];
+  /** Index into `recipe.stages`; −1 for `init`. */
+  stageIndex: number;
+  firstStep: number;
+  steps: number;
+  /** Whether the checkpoint it commits is scored. */
+  scored: boolean;
+}
+
+/** The rounds of every track, in order. Track `trunk` comes first; the others start from its last checkpoint. */
+export function planOf(recipe: Recipe): Map<Track, Round[]> {
+  const plan = new Map<Track, Round[]>();
+  const trunk: Round[] = [
+    { track: 'trunk', round: 0, stage: 'init', stageIndex: -1, firstStep: 0, steps: 0, scored: false },
+  ];
+  plan.set('trunk', trunk);
+  recipe.stages.forEach((stage, stageIndex) => {
+    if (stage.stage === 'align') {
+      for (const role of stage.roles) plan.set(role, roundsOf(stage, stageIndex, role, 0, recipe.eval.everyRounds));
+    } else if (recipe.weights === null) {
+      trunk.push(...roundsOf(stage, stageIndex, 'trunk', trunk.length, Number.POSITIVE_INFINITY));
+    }
+  });
+  trunk[trunk.length - 1].scored = true;
+  return plan;
+}
+
+function roundsOf(stage: Stage, stageIndex: number, track: Track, offset: number, every: number): Round[] {
+  const rounds: Round[] = [];
+  for (let firstStep = 0; firstStep < stage.steps; firstStep += stage.roundSteps) {
+    const steps = Math.min(stage.roundSteps, stage.steps - firstStep);
+    const last = firstStep + steps === stage.steps;
+    const nth = rounds.length + 1;
+    const scored = track !== 'trunk' && (last || nth % every === 0);
+    rounds.push({ track, round: offset + rounds.length, stage: stage.stage, stageIndex, firstStep, steps, scored });
+  }
+  return rounds;
+}

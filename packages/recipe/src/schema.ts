@@ -1,0 +1,177 @@
+// The recipe: everything that a run is, as one validated document. Field comments are the manual; units and ranges
+// stand beside the defaults. Names follow PyTorch, diffusers and the papers.
+
+import { z } from 'zod';
+
+const positive = z.number().positive();
+const count = z.int().positive();
+const fraction = z.number().min(0).max(1);
+
+/** Emoji world: scenes composed from SVG emoji in nine styles; unlimited, exactly labelled. */
+const emojiWorld = z.strictObject({
+  kind: z.literal('emoji-world'),
+  /** Side of the square picture in pixels. */
+  imageSize: count.max(512).default(48),
+  /** Number of concepts, taken in the order of the package's concept list; `all` for every one. */
+  concepts: z.union([count, z.literal('all')]).default('all'),
+  /** Styles that are trained on. */
+  trainStyles: z.array(z.string()).min(1).default(['noto', 'twemoji', 'fluent-emoji-flat', 'emojione']),
+  /** Re-draws of trained styles by other hands, never trained on (the V2 split). */
+  redrawStyles: z.array(z.string()).default(['noto-v1', 'fxemoji']),
+  /** Renditions never trained on: outlined and monochrome sets (the R split). */
+  heldOutStyles: z.array(z.string()).default(['openmoji', 'emojione-monotone', 'fluent-emoji-high-contrast']),
+  /** Share of training pictures drawn as pseudo-monochrome versions of the training sprites (line art, solid ink), 0..1. */
+  monochrome: fraction.default(0),
+  /** Share of the other training pictures whose hue is turned at random. */
+  hue: fraction.default(0),
+  /** Pictures of the pretrain stage over which both shares rise from 0. */
+  monochromeRamp: z.int().min(0).default(0),
+  /** Icon side as a share of the picture's, drawn uniformly. */
+  scale: z.tuple([fraction, fraction]).default([0.5, 1]),
+  /** Largest rotation either way, in degrees. */
+  rotation: z.number().min(0).max(180).default(15),
+});
+
+/** A user's own pictures: `path/class/…/*.jpg|jpeg|png|webp`. */
+const imageFolder = z.strictObject({
+  kind: z.literal('image-folder'),
+  /** Folder, absolute or relative to the recipe's own folder (or to the working folder for a preset). */
+  path: z.string().min(1),
+  imageSize: count.max(512).default(48),
+  /** Share of each class that is kept for evaluation, chosen by the seed. */
+  holdOut: fraction.default(0.2),
+  /** Largest picture in pixels (width × height) that is decoded; larger ones are refused by name. */
+  maxPixels: count.default(50_000_000),
+});
+
+const encoder = z.strictObject({
+  /** Patch side in pixels; must divide the image size. */
+  patchSize: count.default(8),
+  width: count.default(128),
+  layers: count.default(4),
+  heads: count.default(4),
+  /** Hidden width of the MLP as a multiple of `width`. */
+  mlpRatio: positive.default(4),
+  /** Width of the shared image–text space. */
+  projection: count.default(128),
+});
+
+const denoiser = z.strictObject({
+  patchSize: count.default(8),
+  width: count.default(128),
+  layers: count.default(4),
+  heads: count.default(4),
+  /** Condition tokens that join the sequence, besides the pooled vector in adaLN: the class token first, then local ones. */
+  conditionTokens: count.default(1),
+  /** What the network's output is read as: the clean sample (diffusers' `sample`) or the training target itself. */
+  prediction: z.enum(['sample', 'target']).default('sample'),
+});
+
+const timesteps = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('uniform'), min: fraction.default(0), max: fraction.default(1) }),
+  z.strictObject({ kind: z.literal('sigmoid-normal'), mean: z.number().default(0), std: positive.default(1) }),
+]);
+
+const diffusion = z.strictObject({
+  /** `flow`: x_t = (1 − t)·x0 + t·ε, target ε − x0 (rectified flow). `epsilon`: DDPM scaled-linear, target ε. */
+  target: z.enum(['flow', 'epsilon']).default('flow'),
+  /** How t in [0, 1] is drawn per sample; t = 1 is pure noise. */
+  timesteps: timesteps.default({ kind: 'sigmoid-normal', mean: 0.8, std: 1 }),
+  /** Draws of (t, ε) per picture in a step, averaged with one backward pass; the encoder runs once per picture. */
+  draws: count.max(16).default(1),
+});
+
+/** What every stage says about its optimiser. AdamW with decoupled weight decay (Loshchilov & Hutter 2019). */
+const optimiser = {
+  /** Optimiser steps. */
+  steps: count,
+  /** Pictures per step. */
+  batch: count.default(64),
+  /** Peak learning rate. */
+  lr: positive,
+  /** Steps of linear warm-up from 0. */
+  warmup: z.int().min(0).default(20),
+  /** Decay after the warm-up. */
+  schedule: z.enum(['cosine', 'constant']).default('cosine'),
+  weightDecay: z.number().min(0).default(0.05),
+  betas: z.tuple([fraction, fraction]).default([0.9, 0.98]),
+  eps: positive.default(1e-8),
+  /** Global gradient norm above which gradients are scaled down; 0 turns it off. */
+  clip: z.number().min(0).default(1),
+  /** Steps between two checkpoints (one round). */
+  roundSteps: count.default(100),
+};
+
+export const ROLES = ['aligned', 'control', 'placebo'] as const;
+
+const pretrain = z.strictObject({ stage: z.literal('pretrain'), ...optimiser });
+const projector = z.strictObject({ stage: z.literal('projector'), ...optimiser });
+const align = z.strictObject({
+  stage: z.literal('align'),
+  ...optimiser,
+  /** Branches trained from the same start: `aligned` (true feedback), `control` (none), `placebo` (feedback of shuffled pairs at matched gradient norm). */
+  roles: z
+    .array(z.enum(ROLES))
+    .min(1)
+    .default([...ROLES]),
+  /** Weight of the diffusion feedback loss. */
+  feedback: positive.default(1),
+  /** Weight of the image–text loss that runs along (DEEM trains jointly); 0 for feedback alone. */
+  contrastive: z.number().min(0).default(0),
+  /** How t is drawn for the feedback; the recipe's `diffusion.timesteps` when left out. */
+  timesteps: timesteps.optional(),
+  /** Weight of 1 − cos(feature, starting feature), which keeps features where they began. */
+  retention: z.number().min(0).default(0),
+  /** Which encoder parameters learn: all of them, or low-rank adapters on the linear layers. */
+  trainable: z.union([z.literal('full'), z.strictObject({ rank: count, alpha: positive })]).default('full'),
+});
+
+export const stageSchema = z.discriminatedUnion('stage', [pretrain, projector, align]);
+
+export const recipeSchema = z.strictObject({
+  /** Short name, used in the run's id. */
+  name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'lower-case letters, digits and dashes, at most 40'),
+  seed: z
+    .int()
+    .min(0)
+    .max(2 ** 32 - 1)
+    .default(0),
+  data: z.discriminatedUnion('kind', [emojiWorld, imageFolder]),
+  encoder: encoder.prefault({}),
+  denoiser: denoiser.prefault({}),
+  diffusion: diffusion.prefault({}),
+  /** `builtin:emoji`, a safetensors file, or null to train from scratch. Stages that the weights cover are skipped. */
+  weights: z.string().nullable().default(null),
+  stages: z.array(stageSchema).min(1),
+  eval: z
+    .strictObject({
+      /** Suites to run; empty for none. */
+      suites: z.array(z.enum(['robustvqa', 'retention', 'probes'])).default(['robustvqa', 'retention', 'probes']),
+      /** Renders per (concept, style) in the in-distribution, R and V2 splits. */
+      rendersPerConcept: count.default(2),
+      /** Score every n-th round's checkpoint; the first and last of a branch always. */
+      everyRounds: count.default(1),
+      /** Bootstrap resamples. */
+      bootstrap: count.default(2000),
+      seed: z.int().min(0).default(1),
+    })
+    .prefault({}),
+  engine: z
+    .strictObject({
+      device: z.enum(['cpu', 'cuda', 'webgpu']).default('cpu'),
+      /** Threads of the compute runtime in the train engine. */
+      threads: count.max(256).default(2),
+      /** A silent engine is ended after this many seconds. */
+      hangTimeout: positive.default(300),
+    })
+    .prefault({}),
+});
+
+export type Recipe = z.infer<typeof recipeSchema>;
+export type RecipeInput = z.input<typeof recipeSchema>;
+export type Stage = z.infer<typeof stageSchema>;
+export type AlignStage = Extract<Stage, { stage: 'align' }>;
+export type DataConfig = Recipe['data'];
+export type EmojiWorldConfig = Extract<DataConfig, { kind: 'emoji-world' }>;
+export type ImageFolderConfig = Extract<DataConfig, { kind: 'image-folder' }>;
+export type Role = (typeof ROLES)[number];

@@ -1,0 +1,105 @@
+// Collects the ONNX nodes and initializers that a lowering emits, and hands out names. Repeated small constants are
+// shared; a constant whose elements are all equal never becomes a dense initializer.
+
+import { type Graph, type GraphNode, type NumericArray, sameShape, sizeOf, type Value } from './graph.ts';
+import type { Attribute, ElementTypeName, OnnxNode, OnnxTensor } from './onnx-proto.ts';
+
+export type AttributeMap = Record<string, Attribute>;
+
+export class Emitter {
+  readonly nodes: OnnxNode[] = [];
+  readonly initializers: OnnxTensor[] = [];
+  readonly #names = new Map<number, string>();
+  readonly #shared = new Map<string, string>();
+  #next = 0;
+
+  constructor(graph: Graph) {
+    for (const input of graph.inputs) this.#names.set(input.id, input.name as string);
+  }
+
+  /** Emits one node and returns the name of its first output. */
+  node(op: string, inputs: string[], attributes: AttributeMap = {}, domain?: string): string {
+    return this.multi(op, inputs, 1, attributes, domain)[0];
+  }
+
+  /** Emits one node with several outputs. */
+  multi(op: string, inputs: string[], outputs: number, attributes: AttributeMap = {}, domain?: string): string[] {
+    const names = Array.from({ length: outputs }, () => `%${this.#next++}`);
+    this.nodes.push({ op, inputs, outputs: names, attributes, domain });
+    return names;
+  }
+
+  /** Says which emitted name holds a graph value. */
+  bind(value: Value, name: string): void {
+    this.#names.set(value.id, name);
+  }
+
+  /** The name that holds a value; constants are emitted when first asked for. */
+  name(value: Value): string {
+    let name = this.#names.get(value.id);
+    if (name === undefined) {
+      if (value.kind !== 'constant') throw new Error(`value ${value.id} was read before it was lowered`);
+      name = this.#constant(value);
+      this.#names.set(value.id, name);
+    }
+    return name;
+  }
+
+  /** Like {@link name}, but an all-equal constant comes as a scalar where `other` alone already has the output's shape. */
+  operand(value: Value, other: Value, outShape: readonly number[]): string {
+    if (value.kind === 'constant' && typeof value.data === 'number' && sameShape(other.shape, outShape)) {
+      return this.scalar(value.data, value.dtype);
+    }
+    return this.name(value);
+  }
+
+  scalar(value: number, type: 'float32' | 'int32' | 'bool' | 'int64' = 'float32'): string {
+    return this.#share(`${type}:${Object.is(value, -0) ? '-0' : value}`, type, [], pack([value], type));
+  }
+
+  /** A one-dimensional int64 constant: axes, shapes, permutations. */
+  ints(values: readonly number[]): string {
+    return this.#share(`ints:${values.join()}`, 'int64', [values.length], pack(values, 'int64'));
+  }
+
+  #share(key: string, type: ElementTypeName, shape: number[], bytes: Uint8Array): string {
+    let name = this.#shared.get(key);
+    if (name === undefined) {
+      name = `%c${this.#shared.size}`;
+      this.#shared.set(key, name);
+      this.initializers.push({ name, type, shape, bytes });
+    }
+    return name;
+  }
+
+  #constant(value: Value): string {
+    if (typeof value.data === 'number') {
+      if (value.shape.length === 0) return this.scalar(value.data, value.dtype);
+      return this.node('Expand', [this.scalar(value.data, value.dtype), this.ints(value.shape)]);
+    }
+    const data = value.data as NumericArray;
+    const name = value.name ? `%${value.name}` : `%k${value.id}`;
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    this.initializers.push({ name, type: value.dtype, shape: value.shape, bytes });
+    return name;
+  }
+}
+
+function pack(values: readonly number[], type: ElementTypeName): Uint8Array {
+  if (type === 'int64') return new Uint8Array(BigInt64Array.from(values.map((v) => BigInt(v))).buffer);
+  if (type === 'int32') return new Uint8Array(Int32Array.from(values).buffer);
+  if (type === 'bool') return Uint8Array.from(values);
+  return new Uint8Array(Float32Array.from(values).buffer);
+}
+
+/** How one tfjs kernel is recorded and lowered. */
+export interface KernelRule {
+  /** Output shapes and types; throws on shapes that the kernel does not take. */
+  infer(inputs: Value[], attrs: GraphNode['attrs']): { shape: number[]; dtype: Value['dtype'] }[];
+  /** Emits the ONNX nodes; returns one emitted name per output. */
+  lower(e: Emitter, node: GraphNode): string | string[];
+}
+
+export type KernelRules = Record<string, KernelRule>;
+
+export { sizeOf };

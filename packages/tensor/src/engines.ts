@@ -1,0 +1,76 @@
+// The engines that can run one function: ours, which compiles it, and eager tfjs on whatever backend is installed. The
+// eager ones are the debugger and the oracle; the tests and the bench run over this list.
+
+import { createRequire } from 'node:module';
+import { compile, type Signature, type StepFunction } from './compile.ts';
+import type { NumericArray } from './graph.ts';
+import { mapValues } from './recorder.ts';
+import type { NamedTensors } from './tf.ts';
+import tf from './tf.ts';
+
+export type Values = Record<string, NumericArray>;
+
+export interface Engine {
+  name: string;
+  /** One run of `fn`: outputs, and the next state under `state/<name>`. */
+  run(fn: StepFunction, signature: Signature, inputs: Values, state?: Values): Promise<Values>;
+}
+
+/** Our compiled engine, as a one-shot. */
+export const compiledEngine: Engine = {
+  name: 'onnxruntime-node (compiled)',
+  async run(fn, signature, inputs, state = {}) {
+    const program = await compile(fn, signature);
+    program.setState(state);
+    const outputs = mapValues(await program.run(inputs), (data) => data.slice());
+    const next = Object.fromEntries(
+      Object.keys(signature.state ?? {}).map((name) => [`state/${name}`, program.getState(name)]),
+    );
+    await program.dispose();
+    return { ...outputs, ...next };
+  },
+};
+
+const eagerEngine = (backend: string, name: string): Engine => ({
+  name,
+  async run(fn, signature, inputs, state = {}) {
+    await tf.setBackend(backend);
+    const tensors = (specs: Signature['inputs'], values: Values): NamedTensors =>
+      mapValues(specs, ({ shape, dtype }, key) => tf.tensor(values[key] as Float32Array, shape, dtype));
+    const result = tf.tidy(() => {
+      const constants = mapValues(signature.constants ?? {}, ({ data, shape, dtype }) =>
+        tf.tensor(data as Float32Array, shape, dtype),
+      );
+      const { outputs, state: next = {} } = fn(
+        tensors(signature.inputs, inputs),
+        tensors(signature.state ?? {}, state),
+        constants,
+      );
+      const named = Object.fromEntries(Object.entries(next).map(([key, value]) => [`state/${key}`, value]));
+      return { ...outputs, ...named };
+    });
+    const values = mapValues(result, (tensor) => tensor.dataSync().slice() as NumericArray);
+    tf.dispose(result as never);
+    return values;
+  },
+});
+
+/** tfjs in plain JavaScript: slow, everywhere, and the reference for every kernel and gradient. */
+export const jsEngine = eagerEngine('cpu', 'tfjs cpu (eager)');
+
+/** Why each optional eager engine is missing, or the engine. */
+export function nativeEngines(): { name: string; engine: Engine | null; reason: string }[] {
+  return ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'].map((name) => {
+    try {
+      createRequire(import.meta.url)(name);
+      return { name, engine: eagerEngine('tensorflow', `${name} (eager)`), reason: '' };
+    } catch (error) {
+      const reason = (error as Error).message.split('\n')[0].slice(0, 120);
+      return {
+        name,
+        engine: null,
+        reason: /Cannot find module '@tensorflow/.test(reason) ? 'not installed' : 'its native binding is not built',
+      };
+    }
+  });
+}

@@ -1,0 +1,20 @@
+export {
+  type CompileOptions,
+  compile,
+  type Frozen,
+  lowerToOnnx,
+  Program,
+  type ProgramReport,
+  runOnnx,
+  type Signature,
+  type StepFunction,
+  type StepResult,
+} from './compile.ts';
+export { compiledEngine, type Engine, jsEngine, nativeEngines } from './engines.ts';
+export { TensorError } from './errors.ts';
+export { crossEntropy, layerNorm, quickGelu } from './fused.ts';
+export { type GradResult, valueAndGrads } from './grads.ts';
+export { type NumericArray, type Spec, sizeOf } from './graph.ts';
+export * from './random.ts';
+export { isRecording, mapValues } from './recorder.ts';
+export { default as tf, type NamedTensors, type Tensor } from './tf.ts';

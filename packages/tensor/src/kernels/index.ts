@@ -1,0 +1,8 @@
+import type { KernelRules } from '../emitter.ts';
+import { elementwise } from './elementwise.ts';
+import { fused } from './fused.ts';
+import { reduce } from './reduce.ts';
+import { shape } from './shape.ts';
+
+/** Every kernel that can be recorded, by its tfjs name. */
+export const KERNELS: KernelRules = { ...elementwise, ...reduce, ...shape, ...fused };

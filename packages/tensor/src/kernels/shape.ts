@@ -1,0 +1,227 @@
+// Kernels that move data without computing: reshape, transpose, slice, concat, gather, scatter, pad, fill.
+
+import type { KernelRule, KernelRules } from '../emitter.ts';
+import { type GraphNode, type Spec, sizeOf, type Value } from '../graph.ts';
+import { cast } from './elementwise.ts';
+
+const wrap = (axis: number, rank: number) => (axis < 0 ? axis + rank : axis);
+
+/** Fills in the one −1 of a requested shape. */
+export function completeShape(shape: readonly number[], size: number): number[] {
+  const known = shape.reduce((a, b) => (b === -1 ? a : a * b), 1);
+  const full = shape.map((s) => (s === -1 ? size / known : s));
+  if (sizeOf(full) !== size) throw new Error(`a tensor of ${size} elements cannot take the shape [${shape}]`);
+  return full;
+}
+
+/** A kernel that is a reshape in ONNX, whatever tfjs calls it. */
+const reshaping = (shape: (x: Value, attrs: GraphNode['attrs']) => number[]): KernelRule => ({
+  infer: ([x], attrs) => [{ shape: shape(x, attrs), dtype: x.dtype }],
+  lower: (e, node) => e.node('Reshape', [e.name(node.inputs[0]), e.ints(node.outputs[0].shape)]),
+});
+
+function slice(begin: number[], size: number[], x: Value): { starts: number[]; ends: number[] } {
+  const starts = begin.map((b) => Math.max(b, 0));
+  const ends = starts.map((b, i) => (size[i] === -1 || size[i] === undefined ? x.shape[i] : b + size[i]));
+  return { starts, ends };
+}
+
+const full = (value: number): KernelRule => ({
+  infer: ([x]) => [{ shape: x.shape, dtype: x.dtype }],
+  lower: (e, node) => {
+    const scalar = e.scalar(value, node.outputs[0].dtype);
+    const { shape } = node.outputs[0];
+    return shape.length === 0 ? scalar : e.node('Expand', [scalar, e.ints(shape)]);
+  },
+});
+
+const split: KernelRule = {
+  infer: ([x], { numOrSizeSplits, axis }) => {
+    const at = wrap(axis, x.shape.length);
+    const sizes: number[] = Array.isArray(numOrSizeSplits)
+      ? completeShapeSum(numOrSizeSplits, x.shape[at])
+      : Array(numOrSizeSplits).fill(x.shape[at] / numOrSizeSplits);
+    return sizes.map((size) => ({ shape: x.shape.map((s, i) => (i === at ? size : s)), dtype: x.dtype }));
+  },
+  lower: (e, node) => {
+    const axis = wrap(node.attrs.axis, node.inputs[0].shape.length);
+    const sizes = node.outputs.map((output) => output.shape[axis]);
+    return e.multi('Split', [e.name(node.inputs[0]), e.ints(sizes)], sizes.length, { axis: { int: axis } });
+  },
+};
+
+function completeShapeSum(sizes: number[], total: number): number[] {
+  const known = sizes.reduce((a, b) => (b === -1 ? a : a + b), 0);
+  return sizes.map((size) => (size === -1 ? total - known : size));
+}
+
+const stridedSlice: KernelRule = {
+  infer: ([x], { begin, end, strides, beginMask, endMask, ellipsisMask, newAxisMask, shrinkAxisMask }) => {
+    if (beginMask || endMask || ellipsisMask || newAxisMask || shrinkAxisMask || begin.length !== x.shape.length) {
+      throw new Error('stridedSlice with masks is not recorded; give begin, end and strides for every axis');
+    }
+    const shape = x.shape.map((_, i) => Math.max(0, Math.ceil((end[i] - begin[i]) / strides[i])));
+    return [{ shape, dtype: x.dtype }];
+  },
+  lower: (e, node) => {
+    const { begin, end, strides } = node.attrs;
+    const axes = begin.map((_: number, i: number) => i);
+    return e.node('Slice', [e.name(node.inputs[0]), e.ints(begin), e.ints(end), e.ints(axes), e.ints(strides)]);
+  },
+};
+
+const gather: KernelRule = {
+  infer: ([x, indices], { axis, batchDims }) => {
+    if (batchDims) throw new Error('gather with batchDims is not recorded; use gatherND or a one-hot product');
+    const at = wrap(axis, x.shape.length);
+    return [{ shape: [...x.shape.slice(0, at), ...indices.shape, ...x.shape.slice(at + 1)], dtype: x.dtype }];
+  },
+  lower: (e, node) => {
+    const [x, indices] = node.inputs;
+    return e.node('Gather', [e.name(x), e.name(indices)], { axis: { int: wrap(node.attrs.axis, x.shape.length) } });
+  },
+};
+
+const segmentSum: KernelRule = {
+  infer: ([x], { numSegments }) => [{ shape: [numSegments, ...x.shape.slice(1)], dtype: x.dtype }],
+  lower: (e, node) => {
+    const [x, ids] = node.inputs;
+    const rows = e.node('Reshape', [e.node('Cast', [e.name(ids)], { to: { int: 7 } }), e.ints([sizeOf(ids.shape), 1])]);
+    const zeros = e.node('Expand', [e.scalar(0, x.dtype), e.ints(node.outputs[0].shape)]);
+    return e.node('ScatterND', [zeros, rows, e.name(x)], { reduction: 'add' });
+  },
+};
+
+export const shape: KernelRules = {
+  Reshape: reshaping((x, { shape: wanted }) => completeShape(wanted, sizeOf(x.shape))),
+  ExpandDims: reshaping((x, { dim }) => {
+    const at = dim < 0 ? dim + x.shape.length + 1 : dim;
+    return [...x.shape.slice(0, at), 1, ...x.shape.slice(at)];
+  }),
+  Transpose: {
+    infer: ([x], { perm }) => [{ shape: perm.map((p: number) => x.shape[p]), dtype: x.dtype }],
+    lower: (e, node) => e.node('Transpose', [e.name(node.inputs[0])], { perm: { ints: node.attrs.perm } }),
+  },
+  Slice: {
+    infer: ([x], { begin, size }) => {
+      const { starts, ends } = slice(begin, size, x);
+      return [{ shape: starts.map((s, i) => ends[i] - s), dtype: x.dtype }];
+    },
+    lower: (e, node) => {
+      const [x] = node.inputs;
+      const { starts, ends } = slice(node.attrs.begin, node.attrs.size, x);
+      if (starts.length === 0) return e.name(x);
+      return e.node('Slice', [e.name(x), e.ints(starts), e.ints(ends), e.ints(starts.map((_, i) => i))]);
+    },
+  },
+  StridedSlice: stridedSlice,
+  Concat: {
+    infer: (inputs, { axis }) => {
+      const at = wrap(axis, inputs[0].shape.length);
+      const fits = (x: Value) => at < x.shape.length && x.shape.every((s, i) => i === at || s === inputs[0].shape[i]);
+      if (!inputs.every(fits))
+        throw new Error(`[${inputs.map((x) => x.shape).join('], [')}] do not join along axis ${axis}`);
+      const total = inputs.reduce((sum, x) => sum + x.shape[at], 0);
+      return [{ shape: inputs[0].shape.map((s, i) => (i === at ? total : s)), dtype: inputs[0].dtype }];
+    },
+    lower: (e, node) => {
+      const axis = wrap(node.attrs.axis, node.inputs[0].shape.length);
+      const parts = node.inputs.filter((x) => sizeOf(x.shape) > 0);
+      return e.node(
+        'Concat',
+        (parts.length > 0 ? parts : node.inputs).map((x) => e.name(x)),
+        { axis: { int: axis } },
+      );
+    },
+  },
+  Pack: {
+    infer: (inputs, { axis }) => {
+      const at = axis < 0 ? axis + inputs[0].shape.length + 1 : axis;
+      const { shape: s, dtype } = inputs[0];
+      return [{ shape: [...s.slice(0, at), inputs.length, ...s.slice(at)], dtype }];
+    },
+    lower: (e, node) => {
+      const rank = node.inputs[0].shape.length + 1;
+      const axis = node.attrs.axis < 0 ? node.attrs.axis + rank : node.attrs.axis;
+      const parts = node.inputs.map((x) => e.node('Unsqueeze', [e.name(x), e.ints([axis])]));
+      return e.node('Concat', parts, { axis: { int: axis } });
+    },
+  },
+  Unpack: {
+    infer: ([x], { axis }): Spec[] => {
+      const at = wrap(axis, x.shape.length);
+      const rest = x.shape.filter((_, i) => i !== at);
+      return Array.from({ length: x.shape[at] }, () => ({ shape: rest, dtype: x.dtype }));
+    },
+    lower: (e, node) => {
+      const [x] = node.inputs;
+      const axis = wrap(node.attrs.axis, x.shape.length);
+      const ones = Array(x.shape[axis]).fill(1);
+      const parts = e.multi('Split', [e.name(x), e.ints(ones)], ones.length, { axis: { int: axis } });
+      return parts.map((part) => e.node('Squeeze', [part, e.ints([axis])]));
+    },
+  },
+  SplitV: split,
+  Tile: {
+    infer: ([x], { reps }) => [{ shape: x.shape.map((s, i) => s * reps[i]), dtype: x.dtype }],
+    lower: (e, node) => e.node('Tile', [e.name(node.inputs[0]), e.ints(node.attrs.reps)]),
+  },
+  BroadcastTo: {
+    infer: ([x], { shape: wanted }) => [{ shape: wanted, dtype: x.dtype }],
+    lower: (e, node) => e.node('Expand', [e.name(node.inputs[0]), e.ints(node.outputs[0].shape)]),
+  },
+  PadV2: {
+    infer: ([x], { paddings }) => [
+      { shape: x.shape.map((s, i) => s + paddings[i][0] + paddings[i][1]), dtype: x.dtype },
+    ],
+    lower: (e, node) => {
+      const { paddings, constantValue } = node.attrs;
+      const pads = [...paddings.map((p: number[]) => p[0]), ...paddings.map((p: number[]) => p[1])];
+      return e.node('Pad', [e.name(node.inputs[0]), e.ints(pads), e.scalar(constantValue, node.inputs[0].dtype)]);
+    },
+  },
+  Reverse: {
+    infer: ([x]) => [{ shape: x.shape, dtype: x.dtype }],
+    lower: (e, node) => {
+      const [x] = node.inputs;
+      const axes: number[] = [node.attrs.dims].flat().map((d) => wrap(d, x.shape.length));
+      if (axes.length === 0) return e.name(x);
+      const back = axes.map(() => -1);
+      const ends = axes.map(() => -(2 ** 31));
+      return e.node('Slice', [e.name(x), e.ints(back), e.ints(ends), e.ints(axes), e.ints(back)]);
+    },
+  },
+  GatherV2: gather,
+  GatherNd: {
+    infer: ([x, indices]) => {
+      const depth = indices.shape.at(-1) as number;
+      return [{ shape: [...indices.shape.slice(0, -1), ...x.shape.slice(depth)], dtype: x.dtype }];
+    },
+    lower: (e, node) => {
+      const index = e.node('Cast', [e.name(node.inputs[1])], { to: { int: 7 } });
+      return e.node('GatherND', [e.name(node.inputs[0]), index]);
+    },
+  },
+  UnsortedSegmentSum: segmentSum,
+  OneHot: {
+    infer: ([x], { depth, dtype }) => [{ shape: [...x.shape, depth], dtype: dtype ?? 'float32' }],
+    lower: (e, node) => {
+      const { depth, onValue, offValue } = node.attrs;
+      const parts = [offValue, onValue].map((value) => e.node('Reshape', [e.scalar(value), e.ints([1])]));
+      const values = e.node('Concat', parts, { axis: { int: 0 } });
+      const index = e.node('Cast', [e.name(node.inputs[0])], { to: { int: 7 } });
+      const hot = e.node('OneHot', [index, e.scalar(depth, 'int64'), values], { axis: { int: -1 } });
+      return node.outputs[0].dtype === 'float32' ? hot : cast(e, hot, node.outputs[0].dtype);
+    },
+  },
+  Fill: {
+    infer: (_inputs, { shape: wanted, dtype }) => [{ shape: wanted, dtype: dtype ?? 'float32' }],
+    lower: (e, node) => {
+      const { shape: wanted, dtype } = node.outputs[0];
+      const scalar = e.scalar(node.attrs.value, dtype);
+      return wanted.length === 0 ? scalar : e.node('Expand', [scalar, e.ints(wanted)]);
+    },
+  },
+  ZerosLike: full(0),
+  OnesLike: full(1),
+};
