@@ -3,6 +3,7 @@
 
 import { isUserError } from '@fovea/artifacts';
 import {
+  bullmq,
   EVAL_QUEUE,
   type ProcessContext,
   prefixOf,
@@ -12,7 +13,7 @@ import {
   timestamp,
   updateRun,
 } from '@fovea/jobs';
-import { QueueEvents } from 'bullmq';
+import type { QueueEvents } from 'bullmq';
 import { Bell } from './bell.ts';
 import { type Outcome, Planner } from './planner.ts';
 
@@ -61,6 +62,7 @@ async function pursue(planner: Planner, bell: Bell, signal: AbortSignal): Promis
 }
 
 async function listen(context: ProcessContext, wake: () => void): Promise<QueueEvents[]> {
+  const { QueueEvents } = bullmq();
   const events = [TRAIN_QUEUE, EVAL_QUEUE].map((queue) => {
     const each = new QueueEvents(queue, {
       connection: context.open(),

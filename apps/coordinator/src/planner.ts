@@ -6,6 +6,7 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Store } from '@fovea/artifacts';
 import {
+  bullmq,
   type CommittedRound,
   committedRounds,
   EVAL_QUEUE,
@@ -21,7 +22,7 @@ import {
   TRAIN_QUEUE,
 } from '@fovea/jobs';
 import { planOf, type Round, type Track } from '@fovea/recipe';
-import { FlowProducer, type Job, Queue } from 'bullmq';
+import type { FlowProducer, Job, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 
 export interface PlannerOptions {
@@ -59,6 +60,7 @@ export class Planner {
   constructor(options: PlannerOptions) {
     this.options = options;
     this.plan = planOf(options.run.recipe);
+    const { FlowProducer, Queue } = bullmq();
     const shared = { connection: options.redis, prefix: prefixOf(options.run.id) };
     this.flows = new FlowProducer(shared);
     this.trainQueue = new Queue(TRAIN_QUEUE, shared);

@@ -2,7 +2,7 @@
 // right-or-wrong outcomes, Holm over one named family. A difference is only called one when interval and test agree.
 
 import { FoveaError } from '@fovea/artifacts';
-import { METRICS, notTestable, type Scorecard } from './scorecard.ts';
+import { METRICS, notTestable, resultOf, type Scorecard } from './scorecard.ts';
 import {
   bootstrapP,
   holm,
@@ -80,13 +80,24 @@ function compareProbes(a: Scorecard, b: Scorecard): Comparison[] {
     const own = rSquared(a.probes.targets[name], clusters, bootstrap);
     const other = rSquared(b.probes.targets[name], clusters, bootstrap);
     if (!own || !other) return [];
+    const metric = `r2-${name}`;
+    const read = [a, b].some((card) => (resultOf(card, 'probes', 'id', metric)?.ci[0] ?? 0) > 0);
+    const reason = read ? null : 'neither probe reads it: both R² intervals reach down to 0';
     const draws = own.draws.map((x, i) => x - other.draws[i]);
     const ci = percentileInterval(draws);
     const p = bootstrapP(draws);
-    const head = { suite: 'probes', split: 'id', metric: `r2-${name}`, a: a.role, b: b.role };
+    const head = { suite: 'probes', split: 'id', metric, a: a.role, b: b.role };
     const counts = { n: clusters.length, wins: null, losses: null, nDiscordant: null };
     return [
-      { ...head, delta: own.value - other.value, ci, p, test: 'bootstrap' as const, ...counts, ...judge(ci, p, null) },
+      {
+        ...head,
+        delta: own.value - other.value,
+        ci,
+        p,
+        test: 'bootstrap' as const,
+        ...counts,
+        ...judge(ci, p, reason),
+      },
     ];
   });
 }

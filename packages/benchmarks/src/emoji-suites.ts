@@ -4,7 +4,7 @@
 
 import { drawScene, type EmojiWorld, factorsOf, renderScene, type Scene } from '@fovea/data';
 import { philox } from '@fovea/tensor/random';
-import { assignFoils } from './foils.ts';
+import { assignFoils, type FoilSource, openFoils } from './foils.ts';
 import type { EvalPlan, Item, Omission, PlanOptions, Split } from './plan.ts';
 import { MIN_CLUSTERS, type ProbeTarget } from './probes.ts';
 import { MIN_ITEMS } from './scorecard.ts';
@@ -24,7 +24,7 @@ interface Questions {
 
 /** Questions over an emoji world, with wrong names from the foil encoder or, without one, from the seed. */
 export async function emojiPlan(world: EmojiWorld, options: PlanOptions): Promise<EvalPlan> {
-  const { trainStyles, redrawStyles, heldOutStyles } = world.config;
+  const { trainStyles, redrawStyles, heldOutStyles, imageSize, scale, rotation } = world.config;
   const { suites } = options;
   const questions: Questions = { items: [], scenes: [], foils: [], splits: [] };
   const omitted: Omission[] = [];
@@ -37,11 +37,13 @@ export async function emojiPlan(world: EmojiWorld, options: PlanOptions): Promis
     drawStyles(questions, world, options, 'R', heldOutStyles, omitted);
   }
   const pictures = picturesOf(world, questions.scenes);
-  const foils = await assignFoils(pictures, questions.items, 0, options);
-  questions.foils.push(...foils.foils);
-  if (suites.includes('robustvqa')) await drawAdversarial(questions, world, options, omitted);
+  const source = await openFoils(options, world.classes);
+  const { foils } = await assignFoils(source, pictures, questions.items, 0, options);
+  questions.foils.push(...foils);
+  if (suites.includes('robustvqa')) await drawAdversarial(questions, world, source, options, omitted);
   const probe = suites.includes('probes') ? sceneProbe(questions, omitted) : null;
   return {
+    source: { kind: world.kind, imageSize, trainStyles, scale, rotation, seed: options.eval.seed },
     ...pictures,
     items: questions.items,
     foils: Int32Array.from(questions.foils),
@@ -119,6 +121,7 @@ function drawStyles(
 async function drawAdversarial(
   questions: Questions,
   world: EmojiWorld,
+  source: FoilSource | null,
   options: PlanOptions,
   omitted: Omission[],
 ): Promise<void> {
@@ -128,7 +131,7 @@ async function drawAdversarial(
   const start = questions.items.length;
   const adversarial: number[] = [];
   const enough = () =>
-    questions.items.length - start >= MIN_ITEMS && (options.foil === null || adversarial.length >= ADVERSARIAL_ITEMS);
+    questions.items.length - start >= MIN_ITEMS && (source === null || adversarial.length >= ADVERSARIAL_ITEMS);
   for (let block = 0; !enough() && questions.items.length - start < MAX_CANDIDATES; ) {
     const first = questions.items.length;
     // A few blocks at once, so that the foil encoder gets full chunks of small worlds too.
@@ -139,12 +142,12 @@ async function drawAdversarial(
         questions.items.push({ id: `A/${classes[concept]}/${block}`, clusterId: classes[concept], gold: concept });
       }
     }
-    const found = await assignFoils(pictures, questions.items.slice(first), first, options);
+    const found = await assignFoils(source, pictures, questions.items.slice(first), first, options);
     questions.foils.push(...found.foils);
     adversarial.push(...found.wrong.map((at) => first + at));
   }
   const all = Int32Array.from({ length: questions.items.length - start }, (_, i) => start + i);
-  if (options.foil === null) {
+  if (source === null) {
     omitted.push({ suite: 'robustvqa', split: 'A', reason: 'no independent encoder was given to choose its items' });
   } else if (adversarial.length === 0) {
     omitted.push({

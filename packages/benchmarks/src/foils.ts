@@ -4,6 +4,7 @@
 import { philox } from '@fovea/tensor/random';
 import type { EvalPlan, Item, PlanOptions } from './plan.ts';
 import { featuresOf, hardestWrong, namesOf } from './scoring.ts';
+import type { Subject } from './subject.ts';
 
 export interface Foils {
   /** Wrong class of each item. */
@@ -12,25 +13,36 @@ export interface Foils {
   wrong: number[];
 }
 
+/** The foil encoder with the features of all class names; null where there is none. */
+export interface FoilSource {
+  subject: Subject;
+  /** [classes, dim] */
+  names: Float32Array;
+}
+
+export async function openFoils({ foil }: PlanOptions, classes: string[]): Promise<FoilSource | null> {
+  return foil === null ? null : { subject: foil, names: await namesOf(foil, classes) };
+}
+
 /**
  * Wrong names of `items`, whose pictures are first … first + items.length − 1. The hardest wrong name of the foil
  * encoder is its top-1 where that is wrong and its top-2 where it is right.
  */
 export async function assignFoils(
+  source: FoilSource | null,
   pictures: Pick<EvalPlan, 'classes' | 'imageSize' | 'render'>,
   items: readonly Item[],
   first: number,
-  { foil, eval: { seed }, progress, signal }: PlanOptions,
+  { eval: { seed }, progress, signal }: PlanOptions,
 ): Promise<Foils> {
-  const { classes } = pictures;
-  if (foil === null) return { foils: randomFoils(items, classes.length, seed), wrong: [] };
-  const names = await namesOf(foil, classes);
-  const features = await featuresOf(foil, pictures, first, items.length, {
+  if (source === null) return { foils: randomFoils(items, pictures.classes.length, seed), wrong: [] };
+  const { subject, names } = source;
+  const features = await featuresOf(subject, pictures, first, items.length, {
     signal,
     progress: (event) => progress?.({ ...event, text: 'choosing wrong names' }),
   });
   const gold = items.map((item) => item.gold);
-  const hardest = hardestWrong(features, names, foil.dim, gold);
+  const hardest = hardestWrong(features, names, subject.dim, gold);
   if (hardest.margin.some(Number.isNaN)) throw new Error('The foil encoder gives features that are not finite.');
   return { foils: hardest.wrong, wrong: gold.flatMap((_, i) => (hardest.margin[i] > 0 ? [] : [i])) };
 }

@@ -3,7 +3,7 @@
 
 import { FoveaError } from '@fovea/artifacts';
 import type { ImageFolder } from '@fovea/data';
-import { assignFoils } from './foils.ts';
+import { assignFoils, openFoils } from './foils.ts';
 import type { EvalPlan, Item, Omission, PlanOptions, Split } from './plan.ts';
 import { MIN_CLUSTERS } from './probes.ts';
 import { eachChunk } from './scoring.ts';
@@ -11,7 +11,7 @@ import { eachChunk } from './scoring.ts';
 /** Questions over the held-out pictures of a folder. Every picture is its own cluster: the classes are not a sample. */
 export async function folderPlan(folder: ImageFolder, options: PlanOptions): Promise<EvalPlan> {
   const { classes, imageSize, heldOut } = folder;
-  if (heldOut.length === 0) {
+  if (heldOut.length === 0 && options.suites.length > 0) {
     throw new FoveaError(
       'The recipe keeps no picture of the folder for evaluation; raise data.holdOut, add pictures or leave eval.suites empty.',
     );
@@ -21,7 +21,7 @@ export async function folderPlan(folder: ImageFolder, options: PlanOptions): Pro
   };
   const pictures = { classes, imageSize, render };
   const items = heldOut.map(({ name, label }): Item => ({ id: `id/${name}`, clusterId: name, gold: label }));
-  const { foils } = await assignFoils(pictures, items, 0, options);
+  const { foils } = await assignFoils(await openFoils(options, classes), pictures, items, 0, options);
   const rows = Int32Array.from(items.keys());
   const omitted: Omission[] = [];
   const { suites } = options;
@@ -40,6 +40,7 @@ export async function folderPlan(folder: ImageFolder, options: PlanOptions): Pro
   if (probed) await eachChunk(pictures, 0, heldOut.length, options, (chunk, at, n) => pixels.add(chunk, at, n));
   const splits: Split[] = suites.includes('retention') ? [{ suite: 'retention', split: 'id', rows }] : [];
   return {
+    source: { kind: folder.kind, imageSize },
     ...pictures,
     items,
     foils,

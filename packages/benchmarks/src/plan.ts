@@ -39,6 +39,8 @@ export interface Omission {
 export type FoilKind = 'independent-encoder' | 'seeded-random';
 
 export interface EvalPlan {
+  /** All that pictures depend on besides the items' ids; a JSON value. */
+  source: unknown;
   classes: string[];
   items: Item[];
   /** The wrong name of each item, as a class index. */
@@ -68,6 +70,7 @@ export interface PlanOptions {
 export function planHash(plan: EvalPlan): string {
   const document = {
     suiteVersion,
+    source: plan.source,
     classes: plan.classes,
     items: plan.items.map((item) => [item.id, item.clusterId, item.gold]),
     foils: Array.from(plan.foils),

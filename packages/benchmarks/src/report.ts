@@ -17,10 +17,10 @@ export function renderReport(data: RunData): string {
   const comparisons = compareRoles(finals);
   const moved = trajectoriesSection(data.scorecards);
   const body = [
-    header(data, finals),
+    header(data),
     inShort(comparisons),
     cards(data, finals, comparisons),
-    howToRead(finals),
+    howToRead(data, finals),
     section('Roles', rolesTable(finals, data, ROLE_NOTES)),
     section('Differences between roles', comparisonsSection(comparisons)),
     section('Scorecards', scoresSection(finals)),

@@ -1,23 +1,9 @@
 // What a finished run hands to the summary and the report: rounds with their metrics, scorecards, pictures. Plain data
 // that the caller reads from the store; nothing here opens a file.
 
+import type { RoundMetrics } from '@fovea/alignment';
 import type { Recipe } from '@fovea/recipe';
 import type { Scorecard } from './scorecard.ts';
-
-/** What one round measured, as the train engine reports it. */
-export interface RoundMetrics {
-  steps: number;
-  seconds: number;
-  imagesPerSecond: number;
-  /** Total objective per optimiser step. */
-  loss: number[];
-  /** Each named term of the objective per step. */
-  terms: Record<string, number[]>;
-  /** Mean norm per module. */
-  gradNorm: Record<string, number>;
-  /** Objective on the fixed probe batch at the start and the end of the round; shuffled minus matched feedback loss. */
-  probe: { before: number; after: number; gap: number | null };
-}
 
 /** One committed round. */
 export interface RoundData {

@@ -59,6 +59,11 @@ export async function planFor(request: PlanRequest): Promise<EvalPlan> {
   const entries = kept.get(dataset) ?? [];
   const known = entries.find((entry) => entry.key === key && entry.foil === foil);
   if (known) return known.plan;
+  if (dataset.classes.length < 2) {
+    throw new FoveaError(
+      `An evaluation chooses between names, but the recipe's data has ${dataset.classes.length}; give it at least two classes or leave eval.suites empty.`,
+    );
+  }
   const options = { eval: recipe.eval, foil, suites, progress, signal };
   const plan = isEmojiWorld(dataset)
     ? await emojiPlan(dataset, options)

@@ -106,10 +106,11 @@ describe('scorecards', () => {
     }
   });
 
-  it('name their questions: another foil or another order has another hash', async () => {
+  it('name their questions: other pictures or foils have another hash', () => {
     const plan = drawnPlan();
     const hash = planHash(plan);
     expect(planHash(drawnPlan())).toBe(hash);
+    expect(planHash({ ...plan, source: 'other drawings' })).not.toBe(hash);
     plan.foils[3] = (plan.foils[3] + 1) % 24;
     expect(planHash(plan)).not.toBe(hash);
   });

@@ -122,6 +122,6 @@ export function notTestable(baseline: Scorecard, suite: string, split: string): 
   if (suite === 'robustvqa' && top1.n < MIN_ITEMS) return `${top1.n} items, fewer than ${MIN_ITEMS}`;
   const needed = testabilityThreshold(baseline.classes);
   if (top1.ci[0] > needed) return null;
-  const text = (x: number) => `${(100 * x).toFixed(1)} %`;
+  const text = (x: number) => `${(100 * x).toFixed(1)}\u00a0%`;
   return `the baseline is too near chance: its top-1 interval starts at ${text(top1.ci[0])}, and ${text(needed)} is needed`;
 }

@@ -2,9 +2,10 @@
 // drawings, and losses from closed forms. Nothing of it is exported from the package.
 
 import { deflateSync } from 'node:zlib';
+import type { RoundMetrics } from '@fovea/alignment';
 import { planOf, recipeSchema } from '@fovea/recipe';
 import { philox } from '@fovea/tensor/random';
-import type { RoundData, RoundMetrics, RunData } from './run-data.ts';
+import type { RoundData, RunData } from './run-data.ts';
 import type { Scorecard } from './scorecard.ts';
 
 export const runRecipe = recipeSchema.parse({
@@ -114,7 +115,7 @@ export function sampleRun(scorecards: { round: number; scorecard: Scorecard }[],
         : {
             columns: ['original', 'before', 'after'],
             rows: pictures.map((images, i) => ({ caption: `picture ${i + 1}`, images })),
-            note: 'Drawn from noise by the frozen denoiser under the encoder’s condition; both columns start from the same noise.',
+            note: 'Sample of the tests: faded copies of the originals, not drawn by a denoiser.',
           },
     licences: [
       { name: 'Noto Emoji', author: 'Google', licence: 'Apache-2.0', use: 'training' },

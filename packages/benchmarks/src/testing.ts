@@ -138,6 +138,7 @@ export function drawnPlan(options: { classes?: number; per?: number; order?: (n:
   const items = order.map((i): Item => ({ id: `d/${i}`, clusterId: `class-${list[i].gold}`, gold: list[i].gold }));
   const rows = Int32Array.from(items.keys());
   return {
+    source: 'drawings',
     classes: Array.from({ length: count }, (_, i) => `thing ${i}`),
     items,
     foils: Int32Array.from(items, ({ gold }) => (gold + 1) % count),

@@ -1,6 +1,5 @@
 import { writeFileSync } from 'node:fs';
 import { openEmojiWorld } from '@fovea/data';
-import { recipeSchema } from '@fovea/recipe';
 import { renderReport } from './report.ts';
 import { planFor, scoreCheckpoint } from './score-checkpoint.ts';
 import { buildSummary } from './summary.ts';

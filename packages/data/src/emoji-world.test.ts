@@ -4,7 +4,16 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { CONCEPTS, drawScene, type EmojiWorld, emojiLicences, openDataset, type Scene, STYLES } from '@fovea/data';
+import {
+  CONCEPTS,
+  drawScene,
+  type EmojiWorld,
+  emojiLicences,
+  factorsOf,
+  openDataset,
+  type Scene,
+  STYLES,
+} from '@fovea/data';
 import type { EmojiWorldConfig } from '@fovea/recipe';
 import { philox } from '@fovea/tensor/random';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -13,7 +22,7 @@ const TRAIN = ['noto', 'twemoji', 'fluent-emoji-flat', 'emojione'];
 const config = (more: Partial<EmojiWorldConfig> = {}): EmojiWorldConfig => ({
   kind: 'emoji-world',
   imageSize: 48,
-  concepts: 8,
+  concepts: 6,
   trainStyles: TRAIN,
   redrawStyles: ['noto-v1', 'fxemoji'],
   heldOutStyles: ['openmoji', 'emojione-monotone', 'fluent-emoji-high-contrast'],
@@ -48,7 +57,7 @@ const GOLDEN_BLOCKS = [
 ].flat();
 
 let cacheDir: string;
-/** Eight concepts, all styles, 48 pixels, with pseudo-monochrome drawings. */
+/** Six concepts, all styles, 48 pixels, with pseudo-monochrome drawings. */
 let world: EmojiWorld;
 /** All concepts, all styles, as thumbnails. */
 let thumbnails: EmojiWorld;
@@ -104,6 +113,13 @@ function spriteMask(sheet: EmojiWorld['sheet'], style: number, concept: number):
   const first = (style * sheet.concepts.length + concept) * pixels;
   return Float32Array.from({ length: pixels }, (_, i) => sheet.colour[4 * (first + i) + 3] / 255);
 }
+
+/** Compares bits; vitest's own comparison of long arrays takes seconds. */
+const sameBits = (a: Float32Array, b: Float32Array) =>
+  Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(Buffer.from(b.buffer, b.byteOffset, b.byteLength));
+
+/** In 0..1 up to the rounding of bilinear weights. */
+const isShade = (value: number) => value >= -1e-6 && value <= 1 + 1e-6;
 
 const meanOf = (values: Float32Array) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
@@ -177,7 +193,7 @@ describe('training batches', () => {
     const query = { seed: 3, stream: 'pretrain', first: 100, size: 16 };
     const a = await world.trainBatch(query);
     const b = await (await open()).trainBatch(query);
-    expect(b.pixels).toEqual(a.pixels);
+    expect(sameBits(b.pixels, a.pixels)).toBe(true);
     expect(b.labels).toEqual(a.labels);
     expect(b.samples).toEqual(a.samples);
   });
@@ -188,7 +204,7 @@ describe('training batches', () => {
     const size = 3 * world.imageSize ** 2;
     for (const i of [11, 0, 5]) {
       const one = await world.trainBatch({ ...query, first: 40 + i, size: 1 });
-      expect(one.pixels).toEqual(whole.pixels.subarray(i * size, (i + 1) * size));
+      expect(sameBits(one.pixels, whole.pixels.subarray(i * size, (i + 1) * size))).toBe(true);
       expect(one.labels[0]).toBe(whole.labels[i]);
       expect(one.samples[0]).toEqual(whole.samples[i]);
     }
@@ -198,16 +214,16 @@ describe('training batches', () => {
     const query = { seed: 3, stream: 'align', first: 0, size: 1 };
     const base = (await world.trainBatch(query)).pixels;
     for (const other of [{ seed: 4 }, { stream: 'pretrain' }, { first: 1 }]) {
-      expect((await world.trainBatch({ ...query, ...other })).pixels).not.toEqual(base);
+      expect(sameBits((await world.trainBatch({ ...query, ...other })).pixels, base)).toBe(false);
     }
   });
 
   it('shows training styles only, every one and every concept, in pixels within 0..1', async () => {
     const { pixels, samples, labels } = await world.trainBatch({ seed: 0, stream: 'pretrain', first: 0, size: 200 });
     expect([...new Set(samples.map(({ style }) => style))].sort()).toEqual([...TRAIN].sort());
-    expect(new Set(labels).size).toBe(8);
+    expect(new Set(labels).size).toBe(6);
     expect(samples.map(({ label }) => label)).toEqual([...labels]);
-    expect(pixels.every((value) => value >= 0 && value <= 1 + 1e-6)).toBe(true);
+    expect(pixels.every(isShade)).toBe(true);
   });
 
   it('raises the share of other looks along the ramp of the pretrain stage', async () => {
@@ -215,7 +231,7 @@ describe('training batches', () => {
     const same = async (stream: string, first: number) => {
       const query = { seed: 0, stream, first, size: 32 };
       const [a, b] = [await ramped.trainBatch(query), await world.trainBatch(query)];
-      return Buffer.from(a.pixels.buffer).equals(Buffer.from(b.pixels.buffer));
+      return sameBits(a.pixels, b.pixels);
     };
     expect(await same('pretrain', 0)).toBe(false);
     expect(await same('pretrain', 1000)).toBe(true);
@@ -228,13 +244,14 @@ describe('factors', () => {
     const rng = philox(1, 'backgrounds');
     const plane = world.imageSize ** 2;
     for (let i = 0; i < 20; i++) {
-      const drawn = drawScene(rng, { styles: [0], concepts: 8, scale: [0.5, 1], rotation: 15 });
+      const drawn = drawScene(rng, { styles: [0], concepts: 6, scale: [0.5, 1], rotation: 15 });
       // The icon is put outside the picture, so that only its ground is seen.
       const pixels = world.render([{ ...drawn, x: 5 }]);
-      const { from, to } = drawn.background;
-      for (let c = 0; c < 3; c++) {
-        expect(meanOf(pixels.subarray(c * plane, (c + 1) * plane))).toBeCloseTo((from[c] + to[c]) / 2, 5);
-      }
+      const { background, ...rest } = factorsOf(drawn);
+      expect(rest).toEqual({ scale: drawn.scale, x: drawn.x, y: drawn.y, rotation: drawn.rotation });
+      background.forEach((value, c) => {
+        expect(meanOf(pixels.subarray(c * plane, (c + 1) * plane))).toBeCloseTo(value, 5);
+      });
     }
   });
 
@@ -242,7 +259,12 @@ describe('factors', () => {
     const rng = philox(2, 'places');
     const side = world.imageSize;
     for (let i = 0; i < 24; i++) {
-      const shown = drawScene(rng, { styles: [0, 1, 2, 3, 4, 5, 6, 7, 8], concepts: 8, scale: [0.5, 0.7], rotation: 90 });
+      const shown = drawScene(rng, {
+        styles: [0, 1, 2, 3, 4, 5, 6, 7, 8],
+        concepts: 6,
+        scale: [0.5, 0.7],
+        rotation: 90,
+      });
       shown.x = rng.between(0.45, 0.55);
       shown.y = rng.between(0.45, 0.55);
       const sprite = moments(spriteMask(world.sheet, shown.style, shown.concept), world.sheet.size);
@@ -252,8 +274,12 @@ describe('factors', () => {
       const radians = (shown.rotation * Math.PI) / 180;
       const what = `${world.sheet.styles[shown.style]} ${world.classes[shown.concept]}`;
       // Half a pixel of 48; the area within 6 %, the price of bilinear sampling without filtering.
-      expect(Math.abs(mask.x - side * (shown.x + dx * Math.cos(radians) - dy * Math.sin(radians))), what).toBeLessThan(0.5);
-      expect(Math.abs(mask.y - side * (shown.y + dx * Math.sin(radians) + dy * Math.cos(radians))), what).toBeLessThan(0.5);
+      expect(Math.abs(mask.x - side * (shown.x + dx * Math.cos(radians) - dy * Math.sin(radians))), what).toBeLessThan(
+        0.5,
+      );
+      expect(Math.abs(mask.y - side * (shown.y + dx * Math.sin(radians) + dy * Math.cos(radians))), what).toBeLessThan(
+        0.5,
+      );
       const expected = sprite.area * shown.scale ** 2 * (side / world.sheet.size) ** 2;
       expect(Math.abs(mask.area / expected - 1), what).toBeLessThan(0.06);
     }
@@ -294,7 +320,11 @@ describe('scenes', () => {
 
   it('look as they always did, within what rasterisers differ by', () => {
     const ground = { from: [0.4, 0.9, 0.9] as [number, number, number], to: [1, 0.5, 0.7] as [number, number, number] };
-    const shown = scene({ concept: world.classes.indexOf('rice ball'), background: { ...ground, angle: 30 }, rotation: 10 });
+    const shown = scene({
+      concept: world.classes.indexOf('rice ball'),
+      background: { ...ground, angle: 30 },
+      rotation: 10,
+    });
     const pixels = world.render([shown]);
     const blocks = Array.from({ length: 27 }, (_, b) => {
       const [c, row, column] = [Math.floor(b / 9), Math.floor((b % 9) / 3), b % 3];
@@ -312,26 +342,27 @@ describe('scenes', () => {
 
   it('that are hard are smaller, more turned and busier, and still show the icon', () => {
     const rng = philox(5, 'hard');
-    const options = { styles: [0], concepts: 8, scale: [0.5, 1] as const, rotation: 15, hard: true };
+    const options = { styles: [0], concepts: 6, scale: [0.5, 1] as const, rotation: 15, hard: true };
     const drawn = Array.from({ length: 100 }, () => drawScene(rng, options));
     expect(Math.max(...drawn.map(({ scale }) => scale))).toBeLessThanOrEqual(0.6);
     expect(drawn.filter(({ rotation }) => Math.abs(rotation) > 15).length).toBeGreaterThan(50);
     for (const hard of drawn) expect(hard.blobs?.length).toBeGreaterThan(1);
     const pixels = world.render(drawn);
-    expect(pixels.every((value) => value >= 0 && value <= 1 + 1e-6)).toBe(true);
+    expect(pixels.every(isShade)).toBe(true);
     for (const hard of drawn.slice(0, 20)) {
       const { area } = moments(maskOf(hard), 48);
       expect(area).toBeGreaterThan(40);
     }
-    const colours = (shown: Scene) => new Set(Array.from(world.render([shown]).subarray(0, 2304), (v) => Math.round(v * 20)));
+    const colours = (shown: Scene) =>
+      new Set(Array.from(world.render([shown]).subarray(0, 2304), (v) => Math.round(v * 20)));
     const { blobs: _blobs, ...bare } = drawn[0];
     expect(colours(drawn[0]).size).toBeGreaterThanOrEqual(colours(bare).size);
-    expect(world.render([drawn[0]])).not.toEqual(world.render([bare]));
+    expect(sameBits(world.render([drawn[0]]), world.render([bare]))).toBe(false);
   });
 
   it('survive JSON, and paint over whatever the output held', () => {
-    const drawn = drawScene(philox(6, 'json'), { styles: [0], concepts: 8, scale: [0.5, 1], rotation: 15, hard: true });
-    expect(world.render([JSON.parse(JSON.stringify(drawn))])).toEqual(world.render([drawn]));
+    const drawn = drawScene(philox(6, 'json'), { styles: [0], concepts: 6, scale: [0.5, 1], rotation: 15, hard: true });
+    expect(sameBits(world.render([JSON.parse(JSON.stringify(drawn))]), world.render([drawn]))).toBe(true);
   });
 });
 
@@ -356,8 +387,8 @@ describe('pseudo-monochrome drawings', () => {
         const shown = scene({ concept, ink: { variant, level: 0.1 } });
         const pixels = world.render([shown]);
         const planes = [0, 1, 2].map((c) => pixels.subarray(c * 2304, (c + 1) * 2304));
-        expect(planes[1]).toEqual(planes[0]);
-        expect(planes[2]).toEqual(planes[0]);
+        expect(sameBits(planes[1], planes[0])).toBe(true);
+        expect(sameBits(planes[2], planes[0])).toBe(true);
         const ink = maskOf(shown);
         const area = ink.reduce((sum, value) => sum + value, 0);
         expect(area / inside, `variant ${variant} of ${world.classes[concept]}`).toBeGreaterThan(0.1);
@@ -386,15 +417,11 @@ describe('pseudo-monochrome drawings', () => {
     const plain = scene({ concept: 3 });
     const turned = scene({ concept: 3, hue: { angle: 120, saturation: 1 } });
     const [a, b] = [maskOf(plain), maskOf(turned)];
-    a.forEach((value, i) => {
-      expect(b[i]).toBeCloseTo(value, 5);
-    });
-    expect(world.render([turned])).not.toEqual(world.render([plain]));
+    expect(a.every((value, i) => Math.abs(b[i] - value) < 1e-5)).toBe(true);
+    expect(sameBits(world.render([turned]), world.render([plain]))).toBe(false);
     const none = scene({ concept: 3, hue: { angle: 0, saturation: 1 } });
     const [p, q] = [world.render([plain]), world.render([none])];
-    p.forEach((value, i) => {
-      expect(Math.abs(q[i] - value)).toBeLessThan(0.01);
-    });
+    expect(p.every((value, i) => Math.abs(q[i] - value) < 0.01)).toBe(true);
   });
 });
 
@@ -408,4 +435,3 @@ describe('a recipe that asks for what does not exist', () => {
     await sentence({ trainStyles: ['nope'] }).toHaveProperty('name', 'FoveaError');
   });
 });
-

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { crc32 } from 'node:zlib';
 import { type ImageFolder, openDataset } from '@fovea/data';
 import type { ImageFolderConfig } from '@fovea/recipe';
-import sharp, { type Color } from 'sharp';
+import sharp, { type Color, type Sharp } from 'sharp';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 const RED = { r: 255, g: 0, b: 0 };
@@ -27,7 +27,7 @@ const plain = (background: Color, width = 20, height = 20, channels: 3 | 4 = 3) 
   sharp({ create: { width, height, channels, background } });
 
 /** Writes a file below the pictures' folder, and the folders above it. */
-async function put(name: string, content: sharp.Sharp | Uint8Array | string): Promise<string> {
+async function put(name: string, content: Sharp | Uint8Array | string): Promise<string> {
   const file = path.join(pictures, name);
   await mkdir(path.dirname(file), { recursive: true });
   if (typeof content === 'object' && 'toFile' in content) {
@@ -143,7 +143,9 @@ describe('hold-out and order', () => {
     }
     expect(names([...folder.train, ...folder.heldOut])).toEqual(names((await open()).train));
     expect(names((await open({ holdOut: 0.3 })).heldOut)).toEqual(names(folder.heldOut));
-    const others = await Promise.all([1, 2, 3].map(async (seed) => names((await open({ holdOut: 0.3 }, seed)).heldOut)));
+    const others = await Promise.all(
+      [1, 2, 3].map(async (seed) => names((await open({ holdOut: 0.3 }, seed)).heldOut)),
+    );
     expect(others.some((other) => other.join() !== names(folder.heldOut).join())).toBe(true);
   });
 
@@ -189,7 +191,8 @@ describe('hold-out and order', () => {
 
 describe('decoding', () => {
   /** Opens a folder whose class `a` is this one picture and gives its pixels. */
-  async function decoded(name: string, picture: sharp.Sharp | Uint8Array, side = 8): Promise<Float32Array> {
+  async function decoded(name: string, picture: Sharp | Uint8Array, side = 8): Promise<Float32Array> {
+    await rm(path.join(pictures, 'a'), { recursive: true, force: true });
     await put(`a/${name}`, picture);
     await put('b/other.png', plain(GREEN));
     const folder = await open({ imageSize: side });
@@ -200,9 +203,14 @@ describe('decoding', () => {
     [0, 1, 2].map((c) => pixels[(c * side + y) * side + x]);
 
   it('turns pictures upright by their EXIF', async () => {
-    const halves = plain(RED, 40, 40).composite([{ input: await plain(BLUE, 40, 20).png().toBuffer(), top: 20, left: 0 }]);
+    const halves = plain(RED, 40, 40).composite([
+      { input: await plain(BLUE, 40, 20).png().toBuffer(), top: 20, left: 0 },
+    ]);
     // Orientation 6: the stored picture is shown turned by a quarter, clockwise, so what is below comes to the left.
-    const stored = await sharp(await halves.png().toBuffer()).withMetadata({ orientation: 6 }).jpeg({ quality: 95 }).toBuffer();
+    const stored = await sharp(await halves.png().toBuffer())
+      .withMetadata({ orientation: 6 })
+      .jpeg({ quality: 95 })
+      .toBuffer();
     const pixels = await decoded('1.jpg', stored);
     const [left, right] = [at(pixels, 1, 4), at(pixels, 6, 4)];
     expect(left[2]).toBeGreaterThan(0.9);
@@ -226,9 +234,12 @@ describe('decoding', () => {
   it('reads grey, 16-bit and CMYK pictures as RGB', async () => {
     const grey = await plain({ r: 128, g: 128, b: 128 }).toColourspace('b-w').png().toBuffer();
     for (const value of at(await decoded('1.png', grey), 4, 4)) expect(value).toBeCloseTo(128 / 255, 2);
-    const deep = await sharp(Uint16Array.from({ length: 3 * 400 }, () => 0x8000), {
-      raw: { width: 20, height: 20, channels: 3 },
-    })
+    const deep = await sharp(
+      Uint16Array.from({ length: 3 * 400 }, () => 0x8000),
+      {
+        raw: { width: 20, height: 20, channels: 3 },
+      },
+    )
       .toColourspace('rgb16')
       .png()
       .toBuffer();
@@ -280,11 +291,15 @@ describe('bad input gets a sentence', () => {
   it('a picture cut short', async () => {
     await putTwoClasses();
     const noise = Uint8Array.from({ length: 3 * 4096 }, (_, i) => (i * 7919) % 251);
-    const whole = await sharp(noise, { raw: { width: 64, height: 64, channels: 3 } }).jpeg().toBuffer();
+    const whole = await sharp(noise, { raw: { width: 64, height: 64, channels: 3 } })
+      .jpeg()
+      .toBuffer();
     await truncate(await put('red/bad.jpg', whole), whole.length >> 1);
     await expectSentence(/"red\/bad\.jpg" cannot be read/);
     await rm(path.join(pictures, 'red/bad.jpg'));
-    const png = await sharp(noise, { raw: { width: 64, height: 64, channels: 3 } }).png().toBuffer();
+    const png = await sharp(noise, { raw: { width: 64, height: 64, channels: 3 } })
+      .png()
+      .toBuffer();
     await truncate(await put('red/bad.png', png), png.length >> 1);
     await expectSentence(/"red\/bad\.png" cannot be read/);
   });
@@ -331,7 +346,9 @@ describe('links', () => {
     await putTwoClasses();
     const outside = path.join(dir, 'outside');
     await mkdir(path.join(outside, 'secret'), { recursive: true });
-    await plain(GREEN).png().toFile(path.join(outside, 'secret', '1.png'));
+    await plain(GREEN)
+      .png()
+      .toFile(path.join(outside, 'secret', '1.png'));
     await symlink(path.join(outside, 'secret', '1.png'), path.join(pictures, 'red', 'link.png'));
     await symlink(path.join(outside, 'secret'), path.join(pictures, 'red', 'linked'));
     await symlink(path.join(outside, 'secret'), path.join(pictures, 'green'));

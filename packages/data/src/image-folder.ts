@@ -117,16 +117,14 @@ export async function openImageFolder(
       `The picture folder "${config.path}" of the recipe's data cannot be read: no such folder; check the path.`,
     );
   }
-  const folders = (await readdir(root, { withFileTypes: true })).filter(
-    (entry) => entry.isDirectory() && !entry.name.startsWith('.'),
-  );
+  const folders = (await list(root, config.path)).filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'));
   const train: Picture[] = [];
   const heldOut: Picture[] = [];
   const classes: string[] = [];
   for (const { name } of folders.sort((a, b) => (a.name < b.name ? -1 : 1))) {
-    const files = await listPictures(root, name);
+    const files = await listPictures(root, name, config.path);
     if (files.length === 0) continue;
-    const label = classes.push(name.replace(/[_-]+/g, ' ').trim()) - 1;
+    const label = classes.push(promptOf(name, config.path)) - 1;
     const order = permutation(files.length, seed, `split/${name}`);
     const kept = Math.min(files.length - 1, Math.round(files.length * config.holdOut));
     order.forEach((at, i) => {
@@ -146,11 +144,29 @@ export async function openImageFolder(
   return new ImageFolder(root, config, classes, train, heldOut);
 }
 
-/** Picture files below a class folder, sorted; links are not followed out of it. */
-async function listPictures(root: string, folder: string): Promise<string[]> {
-  const entries = await readdir(path.join(root, folder), { withFileTypes: true, recursive: true });
-  return entries
-    .filter((entry) => entry.isFile() && ENDINGS.test(entry.name))
+/** A class folder's name as a prompt: lower-case words. Case alone does not tell two classes apart. */
+function promptOf(name: string, folder: string): string {
+  const prompt = name.toLowerCase().replace(/[_-]+/g, ' ').trim();
+  if (!/[\p{L}\p{N}]/u.test(prompt)) {
+    throw new FoveaError(
+      `The class folder "${name}" in "${folder}" has a name without a letter or digit; rename it to what it shows.`,
+    );
+  }
+  return prompt;
+}
+
+/** Picture files below a class folder, sorted; hidden files are left out, links are not followed. */
+async function listPictures(root: string, name: string, shown: string): Promise<string[]> {
+  return (await list(path.join(root, name), `${shown}/${name}`, true))
+    .filter((entry) => entry.isFile() && ENDINGS.test(entry.name) && !entry.name.startsWith('.'))
     .map((entry) => path.relative(root, path.join(entry.parentPath, entry.name)).split(path.sep).join('/'))
     .sort();
+}
+
+function list(folder: string, shown: string, recursive = false) {
+  return readdir(folder, { withFileTypes: true, recursive }).catch((error: NodeJS.ErrnoException) => {
+    throw new FoveaError(
+      `The folder "${shown}" of the recipe's data cannot be listed: ${error.code}; check its permissions.`,
+    );
+  });
 }

@@ -1,7 +1,7 @@
 // The sprite cache is never trusted and never needed: it is read back whole, made anew when damaged, shared by processes
 // that open at once, and done without where it cannot be written.
 
-import { chmod, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { type EmojiWorld, openDataset } from '@fovea/data';
@@ -11,7 +11,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 /** Two small sets and three concepts: drawn in a fraction of a second. */
 const config = (more: Partial<EmojiWorldConfig> = {}): EmojiWorldConfig => ({
   kind: 'emoji-world',
-  imageSize: 24,
+  imageSize: 16,
   concepts: 3,
   trainStyles: ['emojione'],
   redrawStyles: [],
@@ -52,7 +52,10 @@ describe('the sprite cache', () => {
 
   it.each([
     ['one flipped bit', (file: string, bytes: Buffer) => writeFile(file, flipped(bytes, bytes.length >> 1))],
-    ['one flipped bit in its last byte', (file: string, bytes: Buffer) => writeFile(file, flipped(bytes, bytes.length - 1))],
+    [
+      'one flipped bit in its last byte',
+      (file: string, bytes: Buffer) => writeFile(file, flipped(bytes, bytes.length - 1)),
+    ],
     ['a missing end', (file: string, bytes: Buffer) => truncate(file, bytes.length - 1)],
     ['nothing in it', (file: string) => truncate(file, 0)],
     ['bytes too many', (file: string, bytes: Buffer) => writeFile(file, Buffer.concat([bytes, Buffer.from('x')]))],
@@ -68,7 +71,7 @@ describe('the sprite cache', () => {
   it('keeps sizes, concepts, styles and drawings apart', async () => {
     const cache = path.join(dir, 'cache');
     await open();
-    await open(cache, { imageSize: 16 });
+    await open(cache, { imageSize: 8 });
     await open(cache, { concepts: 2 });
     await open(cache, { heldOutStyles: [] });
     await open(cache, { monochrome: 0 });
@@ -92,18 +95,6 @@ describe('the sprite cache', () => {
     sameSprites(await open(blocked), drawn);
     sameSprites(await open(path.join(blocked, 'below')), drawn);
     expect(await readFile(blocked, 'utf8')).toBe('');
-  });
-
-  it('is done without in a folder that may not be written', async ({ skip }) => {
-    if (process.getuid?.() === 0) skip('root may write everywhere');
-    const locked = path.join(dir, 'locked');
-    const drawn = await open();
-    await open(locked);
-    await rm(path.join(locked, (await readdir(locked))[0]));
-    await chmod(locked, 0o500);
-    sameSprites(await open(locked), drawn);
-    expect(await readdir(locked)).toEqual([]);
-    await chmod(locked, 0o700);
   });
 });
 

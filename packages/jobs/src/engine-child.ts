@@ -25,6 +25,8 @@ export function serveEngine<Request = EngineRequest>(handler: EngineHandler<Requ
     if (!busy) process.exit(0);
   });
   process.on('disconnect', () => process.exit(0));
+  // Without a parent, or with one that died while this file was loading, there is nobody to answer.
+  if (!process.connected) process.exit(0);
   process.on('message', async (message: ToEngine) => {
     if (message.type !== 'run') return;
     busy = true;

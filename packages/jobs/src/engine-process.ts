@@ -9,8 +9,9 @@ import { FoveaError } from '@fovea/artifacts';
 import type { FromEngine } from './engine-protocol.ts';
 import { type Progress, progressSchema } from './schemas.ts';
 
-/** Node's flags for running TypeScript from source: tsx by file URL, so that it works from any folder. */
+/** Node's flags for a child: from source tsx, by file URL, so that it works from any folder; built code needs none. */
 export function typescriptFlags(): string[] {
+  if (import.meta.url.endsWith('.js')) return ['--conditions=dist'];
   return ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href];
 }
 

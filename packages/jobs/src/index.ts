@@ -1,3 +1,4 @@
+export * from './bullmq.ts';
 export * from './commit.ts';
 export * from './connection.ts';
 export * from './engine-child.ts';

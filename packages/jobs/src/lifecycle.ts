@@ -47,7 +47,9 @@ export async function runProcess(main: (context: ProcessContext) => Promise<void
   // Ctrl-C reaches the whole process group; the one that a person started decides what it means.
   process.on('SIGINT', () => undefined);
   process.on('SIGTERM', () => end('SIGTERM'));
-  if (process.connected) process.on('disconnect', () => end('its parent is gone'));
+  // The parent may have died while this process was still loading: that disconnection nobody heard.
+  if (process.send && !process.connected) process.exit(0);
+  process.on('disconnect', () => end('its parent is gone'));
   process.on('unhandledRejection', fatal);
   try {
     await main(await prepare(stop.signal));

@@ -54,8 +54,8 @@ test('runs are named by recipe and time, each has an id of its own, and they are
   expect((await testRun(dir, new Date('2026-11-01T10:20:31Z'))).run.id).toBe('tiny-20261101-102031');
   expect((await listRuns(store)).map(({ id }) => id)).toEqual([
     'tiny-20261101-102031',
-    'tiny-20261101-102030',
     'tiny-20261101-102030-2',
+    'tiny-20261101-102030',
   ]);
 });
 

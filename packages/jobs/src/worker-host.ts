@@ -5,6 +5,7 @@
 import { FoveaError, isUserError } from '@fovea/artifacts';
 import type { Job } from 'bullmq';
 import type { z } from 'zod';
+import { bullmq } from './bullmq.ts';
 import { isDiskFullReply, REDIS_DISK_FULL } from './connection.ts';
 import { publishEvent } from './events.ts';
 import { type ProcessContext, timestamp } from './lifecycle.ts';
@@ -30,13 +31,9 @@ export function failureOf(reason: string): { message: string; user: boolean } {
   return { message: user ? reason.slice(USER_ERROR.length) : reason, user };
 }
 
-// Loaded by the processes that host a worker alone: it takes half a second, and the CLI and the engines have no use
-// for it.
-const bullmq = () => import('bullmq');
-
 /** Works on a queue until the context's signal aborts; returns when the last job is given back. */
 export async function hostWorker(queueName: string, context: ProcessContext, processors: Processors): Promise<void> {
-  const { Worker } = await bullmq();
+  const { Worker } = bullmq();
   const connection = context.open();
   const prefix = prefixOf(context.run.id);
   const running = new Map<string, AbortController>();
@@ -62,7 +59,7 @@ async function workOn(
   processors: Processors,
   running: Map<string, AbortController>,
 ): Promise<unknown> {
-  const { UnrecoverableError, WaitingError } = await bullmq();
+  const { UnrecoverableError, WaitingError } = bullmq();
   const controller = new AbortController();
   running.set(job.id!, controller);
   try {
@@ -91,7 +88,7 @@ function misfit(job: Job, { issues: [issue] }: z.ZodError): string {
 
 /** The error that BullMQ shall see: a user's error ends the job, any other is tried again while attempts are left. */
 async function failed(error: unknown, job: Job, context: ProcessContext): Promise<Error> {
-  const { UnrecoverableError } = await bullmq();
+  const { UnrecoverableError } = bullmq();
   const caught = error instanceof Error ? error : new Error(String(error));
   console.error(
     `${timestamp()} ${job.id} attempt ${job.attemptsMade + 1}: ${isUserError(caught) ? caught.message : caught.stack}`,
@@ -122,7 +119,7 @@ async function giveBack(job: Job, token?: string): Promise<void> {
  * starts a successor only after the death, so nobody else can hold these locks.
  */
 async function takeOver(queueName: string, context: ProcessContext): Promise<void> {
-  const { Queue } = await bullmq();
+  const { Queue } = bullmq();
   const queue = new Queue(queueName, { connection: context.redis, prefix: prefixOf(context.run.id) });
   queue.on('error', (error) => report(error, context));
   const active = await queue.getActive();

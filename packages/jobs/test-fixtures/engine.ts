@@ -46,8 +46,8 @@ async function train({ storeRoot, recipe, round, base }: TrainRequest, context: 
   const loss: number[] = [];
   const began = performance.now();
   for (let step = 0; step < round.steps; step++) {
-    if (step === Math.floor(round.steps / 2)) await fault(`train-${round.track}-${round.round}`, context);
-    loss.push(descend(weights, moment, round.track, recipe.seed, round.firstStep + step));
+    const bad = step === Math.floor(round.steps / 2) && (await fault(`train-${round.track}-${round.round}`, context));
+    loss.push(bad === 'nan' ? Number.NaN : descend(weights, moment, round.track, recipe.seed, round.firstStep + step));
     await yieldLoop();
     if (STEP_MS > 0) await sleep(STEP_MS);
     context.signal.throwIfAborted();
@@ -147,10 +147,10 @@ async function floats(store: Store, sha256: string): Promise<Float32Array> {
     .data as Float32Array;
 }
 
-/** Does what a file of this name in FOVEA_FAULTS says, once. */
-async function fault(name: string, { signal, progress }: EngineContext): Promise<void> {
+/** Does what a file of this name in FOVEA_FAULTS says, once, and returns what that was. */
+async function fault(name: string, { signal, progress }: EngineContext): Promise<string | undefined> {
   const file = path.join(process.env.FOVEA_FAULTS ?? '/nonexistent', name);
-  if (!existsSync(file)) return;
+  if (!existsSync(file)) return undefined;
   const action = readFileSync(file, 'utf8').trim();
   if (action === 'wait') {
     // Until the test takes the file away, or ends somebody.
@@ -160,7 +160,7 @@ async function fault(name: string, { signal, progress }: EngineContext): Promise
       signal.throwIfAborted();
       progress({ step: 0, steps: 1 });
     }
-    return;
+    return action;
   }
   rmSync(file);
   if (action === 'crash') process.kill(process.pid, 'SIGKILL');
@@ -169,4 +169,5 @@ async function fault(name: string, { signal, progress }: EngineContext): Promise
   if (action === 'freeze') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
   if (action === 'error') throw new Error('the fixture was told to fail');
   if (action === 'user-error') throw new FoveaError('The picture cat.png cannot be read: it is no picture; remove it.');
+  return action;
 }

@@ -9,7 +9,8 @@ export const RECIPE_TEXT = `name: tiny
 seed: 3
 data: { kind: emoji-world }
 stages:
-  - { stage: pretrain, steps: 20, roundSteps: 10, lr: 0.001 }
+  - { stage: pretrain, steps: 10, roundSteps: 10, lr: 0.001 }
+  - { stage: projector, steps: 10, roundSteps: 10, lr: 0.001 }
   - { stage: align, steps: 20, roundSteps: 10, lr: 0.001, roles: [aligned, control] }
 eval: { suites: [retention] }
 engine: { hangTimeout: 2 }
@@ -20,7 +21,8 @@ export const recipe: Recipe = recipeSchema.parse({
   seed: 3,
   data: { kind: 'emoji-world' },
   stages: [
-    { stage: 'pretrain', steps: 20, roundSteps: 10, lr: 0.001 },
+    { stage: 'pretrain', steps: 10, roundSteps: 10, lr: 0.001 },
+    { stage: 'projector', steps: 10, roundSteps: 10, lr: 0.001 },
     { stage: 'align', steps: 20, roundSteps: 10, lr: 0.001, roles: ['aligned', 'control'] },
   ],
   eval: { suites: ['retention'] },

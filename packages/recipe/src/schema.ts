@@ -27,7 +27,10 @@ const emojiWorld = z.strictObject({
   /** Pictures of the pretrain stage over which both shares rise from 0. */
   monochromeRamp: z.int().min(0).default(0),
   /** Icon side as a share of the picture's, drawn uniformly. */
-  scale: z.tuple([fraction, fraction]).default([0.5, 1]),
+  scale: z
+    .tuple([fraction.positive(), fraction])
+    .refine(([low, high]) => low <= high, 'the first number must not be above the second')
+    .default([0.5, 1]),
   /** Largest rotation either way, in degrees. */
   rotation: z.number().min(0).max(180).default(15),
 });

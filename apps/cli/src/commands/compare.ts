@@ -12,7 +12,11 @@ export default defineCommand({
   meta: { name: 'compare', description: 'Compare two checkpoints on the same questions' },
   args: {
     a: { type: 'positional', required: true, description: 'Checkpoint id, role, or latest' },
-    b: { type: 'positional', required: true, description: 'The one it is compared with; it also decides which splits are testable' },
+    b: {
+      type: 'positional',
+      required: true,
+      description: 'The one it is compared with; it also decides which splits are testable',
+    },
     json: { type: 'boolean', description: 'Print one JSON document' },
   },
   async run({ args }) {

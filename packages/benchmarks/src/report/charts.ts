@@ -25,7 +25,7 @@ export function niceAxis(low: number, high: number, count = 5): Axis {
 }
 
 function tickText(value: number, axis: Axis): string {
-  const step = axis.ticks.length > 1 ? axis.ticks[1] - axis.ticks[0] : 1;
+  const step = axis.ticks.length > 1 ? Number((axis.ticks[1] - axis.ticks[0]).toPrecision(6)) : 1;
   if (Math.abs(value) >= 10000) return `${Number((value / 1000).toPrecision(4))}k`;
   const digits = Math.max(0, Math.min(6, Math.ceil(-Math.log10(step) - 1e-9)));
   const exact = Number(step.toFixed(digits)) === step ? digits : digits + 1;
@@ -99,7 +99,9 @@ export function lineChart(chart: LineChart): Html {
 
 function legend(series: Series[]): Html {
   if (series.length < 2) return '';
-  const entries = series.map((s) => `<span class="key ${roleClass(s.role)}">${esc(s.label)}</span>`);
+  const sample =
+    '<svg viewBox="0 0 26 8" width="26" height="8" aria-hidden="true"><path class="line" d="M0 4L26 4"/></svg>';
+  const entries = series.map((s) => `<span class="sample ${roleClass(s.role)}">${sample}${esc(s.label)}</span>`);
   return `<span class="legend">${entries.join('')}</span>`;
 }
 
@@ -200,12 +202,12 @@ export function deltaBar(delta: number, ci: readonly [number, number], reach: nu
 }
 
 /** Means of at most `buckets` runs of steps: [last step of the run, mean]. Keeps the file small and the line readable. */
-export function thin(values: readonly number[], firstStep: number, buckets = 150): [number, number][] {
+export function thin(values: readonly number[], buckets: number): [number, number][] {
   const size = Math.max(1, Math.ceil(values.length / buckets));
   const points: [number, number][] = [];
   for (let at = 0; at < values.length; at += size) {
     const part = values.slice(at, at + size);
-    points.push([firstStep + at + part.length, part.reduce((a, b) => a + b, 0) / part.length]);
+    points.push([at + part.length, part.reduce((a, b) => a + b, 0) / part.length]);
   }
   return points;
 }

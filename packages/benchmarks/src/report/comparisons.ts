@@ -17,7 +17,7 @@ import {
   splitName,
 } from './html.ts';
 
-export const VERDICTS: Record<Verdict, string> = {
+const VERDICTS: Record<Verdict, string> = {
   better: 'better',
   worse: 'worse',
   inconclusive: 'inconclusive',
@@ -53,22 +53,24 @@ export function power(row: JudgedComparison): string {
 }
 
 function table(rows: JudgedComparison[], adjusted: boolean): Html {
+  const pairs = [...new Set(rows.map((row) => `${row.a}/${row.b}`))];
   const reach = (share: boolean) =>
     rows
-      .filter((r) => isShare(r.metric) === share)
+      .filter((r) => r.verdict !== 'not-testable' && isShare(r.metric) === share)
       .reduce((m, r) => Math.max(m, Math.abs(r.ci[0]), Math.abs(r.ci[1])), 1e-9);
   const reaches = { share: reach(true), r2: reach(false) };
-  const body = rows.map((row, i) => {
-    const pair = `${row.a}/${row.b}`;
-    const head =
-      rows.length > 1 && (i === 0 || pair !== `${rows[i - 1].a}/${rows[i - 1].b}`)
-        ? `<tr class="group"><th colspan="${adjusted ? 8 : 7}" scope="rowgroup">${pairName(row)}</th></tr>`
-        : '';
-    return head + line(row, adjusted, isShare(row.metric) ? reaches.share : reaches.r2);
+  const columns = adjusted ? 8 : 7;
+  const body = pairs.map((pair) => {
+    const own = rows.filter((row) => `${row.a}/${row.b}` === pair);
+    const head = `<tr class="group"><th colspan="${columns}" scope="rowgroup">${pairName(own[0])}</th></tr>`;
+    const lines = own
+      .filter((row) => row.verdict !== 'not-testable')
+      .map((row) => line(row, adjusted, isShare(row.metric) ? reaches.share : reaches.r2));
+    return `<tbody>${head}${lines.join('')}${silentLines(own, columns)}</tbody>`;
   });
   return (
     '<div class="scroll"><table class="comparisons"><thead><tr><th>Split</th><th>Metric</th><th class="num">Difference, 95 % interval</th><th aria-label="drawing"></th>' +
-    `<th class="num">Only first / only second right</th><th class="num">p</th>${adjusted ? '<th class="num">p, Holm</th>' : ''}<th>Verdict</th></tr></thead><tbody>${body.join('')}</tbody></table></div>`
+    `<th class="num">Right: only first / only second</th><th class="num">p</th>${adjusted ? '<th class="num">p, Holm</th>' : ''}<th>Verdict</th></tr></thead>${body.join('')}</table></div>`
   );
 }
 
@@ -77,17 +79,34 @@ function pairName(row: JudgedComparison): Html {
 }
 
 function line(row: JudgedComparison, adjusted: boolean, reach: number): Html {
-  const silent = row.verdict === 'not-testable';
   const counts =
     row.nDiscordant === null
       ? `<span class="quiet">n = ${row.n}</span>`
       : `${row.wins} / ${row.losses} <span class="quiet">of ${row.n}</span>`;
   const holm = adjusted ? `<td class="num">${row.pAdjusted === null ? '–' : pValue(row.pAdjusted)}</td>` : '';
   return (
-    `<tr${silent ? ' class="silent"' : ''}><th scope="row">${esc(splitName(row.suite, row.split))}</th><td>${esc(metricName(row.metric))}</td>` +
+    `<tr><th scope="row">${esc(splitName(row.suite, row.split, row.metric))}</th><td>${esc(metricName(row.metric))}</td>` +
     `<td class="num"><b>${difference(row.delta, row.metric)}</b> <span class="quiet">${differenceInterval(row.ci, row.metric)}</span></td>` +
     `<td>${deltaBar(row.delta, row.ci, reach, row.verdict)}</td><td class="num">${counts}</td>` +
-    `<td class="num">${silent ? '–' : pValue(row.p)}</td>${holm}` +
-    `<td><span class="pill tone-${row.verdict}"${row.notTestable === null ? '' : ` title="${esc(row.notTestable)}"`}>${VERDICTS[row.verdict]}</span></td></tr>`
+    `<td class="num">${pValue(row.p)}</td>${holm}<td>${pill(row.verdict)}</td></tr>`
   );
+}
+
+/** Splits that carry no verdict get their reason instead of numbers that could be read as one. */
+function silentLines(rows: JudgedComparison[], columns: number): Html {
+  const reasons = new Map(
+    rows
+      .filter((row) => row.verdict === 'not-testable')
+      .map((row) => [splitName(row.suite, row.split, row.metric), row.notTestable]),
+  );
+  return [...reasons]
+    .map(
+      ([split, reason]) =>
+        `<tr><th scope="row">${esc(split)}</th><td class="quiet" colspan="${columns - 2}">${esc(reason)}</td><td>${pill('not-testable')}</td></tr>`,
+    )
+    .join('');
+}
+
+export function pill(verdict: Verdict): Html {
+  return `<span class="pill tone-${verdict}">${VERDICTS[verdict]}</span>`;
 }

@@ -5,7 +5,7 @@ import type { JudgedComparison, RoleComparisons } from '../compare.ts';
 import type { RunData } from '../run-data.ts';
 import { resultOf, type Scorecard } from '../scorecard.ts';
 import { stageSummaries } from '../summary.ts';
-import { VERDICTS } from './comparisons.ts';
+import { pill } from './comparisons.ts';
 import {
   difference,
   differenceInterval,
@@ -19,7 +19,7 @@ import {
   signed,
 } from './html.ts';
 
-export function header(data: RunData, finals: Map<string, Scorecard>): Html {
+export function header(data: RunData): Html {
   const stages = stageSummaries(data);
   const total = stages.reduce((sum, stage) => sum + stage.seconds, 0);
   const facts = [
@@ -28,7 +28,6 @@ export function header(data: RunData, finals: Map<string, Scorecard>): Html {
     ['data', dataText(data.recipe)],
     ['training', `${stages.reduce((sum, s) => sum + s.steps, 0)} steps, ${seconds(total)}`],
     ['checkpoints', `${data.rounds.length}, of which ${data.scorecards.length} scored`],
-    ['roles scored', [...finals.keys()].join(', ') || 'none'],
     ...(data.createdAt ? [['started', data.createdAt]] : []),
   ];
   const list = facts.map(([name, value]) => `<div><dt>${esc(name)}</dt><dd>${esc(value)}</dd></div>`);
@@ -54,11 +53,9 @@ export function cards(data: RunData, finals: Map<string, Scorecard>, comparisons
   if (primary) {
     list.push(comparisonCard('Names on re-drawn styles', primary, `p ${pText(primary.p)}, primary`));
   }
-  const probe = strongestProbe(comparisons);
+  const probe = colourProbe(comparisons);
   if (probe)
-    list.push(
-      comparisonCard(`Decodable detail: ${metricName(probe.metric)}`, probe, `Holm p ${pText(probe.pAdjusted ?? 1)}`),
-    );
+    list.push(comparisonCard(`Decodable: ${probe.metric.slice(3)}`, probe, `Holm p ${pText(probe.pAdjusted ?? 1)}`));
   const kept = comparisons.rows.find(
     (r) => r.suite === 'retention' && r.metric === 'top1' && r.a === 'aligned' && r.b === 'baseline',
   );
@@ -83,17 +80,15 @@ export function cards(data: RunData, finals: Map<string, Scorecard>, comparisons
 }
 
 function card({ title, value, detail, verdict }: Card): Html {
-  const pill = verdict ? ` <span class="pill tone-${verdict}">${VERDICTS[verdict]}</span>` : '';
-  return `<div class="card"><h3>${esc(title)}</h3><p class="big">${esc(value)}${pill}</p><p class="quiet">${esc(detail)}</p></div>`;
+  return `<div class="card"><h3>${esc(title)}</h3><p class="big">${esc(value)}${verdict ? ` ${pill(verdict)}` : ''}</p><p class="quiet">${esc(detail)}</p></div>`;
 }
 
 function comparisonCard(title: string, row: JudgedComparison, end: string): Card {
-  return {
-    title,
-    value: difference(row.delta, row.metric),
-    detail: `${row.a} − ${row.b}, ${metricName(row.metric)} ${differenceInterval(row.ci, row.metric)}, ${end}`,
-    verdict: row.verdict,
-  };
+  const { verdict } = row;
+  const pair = `${row.a} − ${row.b}, ${metricName(row.metric)}`;
+  if (row.notTestable !== null) return { title, value: '–', detail: `${pair}: ${row.notTestable}`, verdict };
+  const detail = `${pair} ${differenceInterval(row.ci, row.metric)}, ${end}`;
+  return { title, value: difference(row.delta, row.metric), detail, verdict };
 }
 
 function pText(p: number): string {
@@ -101,11 +96,9 @@ function pText(p: number): string {
   return text.startsWith('<') ? text : `= ${text}`;
 }
 
-/** The probe of the first claim pair that moved most for its uncertainty. */
-function strongestProbe({ rows }: RoleComparisons): JudgedComparison | undefined {
-  const own = rows.filter((r) => r.kind === 'family' && r.suite === 'probes' && r.a === 'aligned' && r.b === 'control');
-  const strength = (r: JudgedComparison) => Math.abs(r.delta) / Math.max(r.ci[1] - r.ci[0], 1e-9);
-  return own.sort((a, b) => strength(b) - strength(a))[0];
+/** The colour behind the icon, or of the picture: what the denoiser reads first. Chosen beforehand, not for its result. */
+function colourProbe({ rows }: RoleComparisons): JudgedComparison | undefined {
+  return rows.find((r) => r.kind === 'family' && r.suite === 'probes' && r.a === 'aligned' && r.b === 'control');
 }
 
 /** One honest sentence or two, made of verdicts. */
@@ -134,18 +127,19 @@ export function inShort(comparisons: RoleComparisons): Html {
   );
 }
 
-export function howToRead(finals: Map<string, Scorecard>): Html {
+export function howToRead(data: RunData, finals: Map<string, Scorecard>): Html {
+  const resampled = data.recipe.data.kind === 'image-folder' ? 'pictures' : 'whole concepts';
   const some = [...finals.values()][0];
   const foils =
     some?.foils === 'seeded-random'
       ? 'No independent encoder was given, so wrong names are drawn at random: two-way scores are easier than they should be, and there is no adversarial split.'
       : 'Wrong names are the hardest ones of an independent encoder, trained from another seed, never of an encoder under test.';
   return (
-    '<aside class="read"><h2>How to read this</h2>' +
+    '<aside class="read"><h2>How to read this</h2><div>' +
     '<p><b>Compare aligned with control and with placebo, not with the baseline.</b> Control takes the same steps without feedback; placebo gets feedback from shuffled pairs at a matched gradient norm. What any further training brings, they bring too.</p>' +
-    `<p><b>Split A rises under almost any change</b>, even under one that harms names elsewhere, because it is made of errors. ${esc(foils)} Read A beside its unfiltered twin and top-1.</p>` +
+    `<p><b>Split A rises under almost any change</b>, even under one that harms names elsewhere, because it is made of errors. ${esc(foils)} Read A beside its unfiltered twin and its top‑1.</p>` +
     '<p><b>Names are expected not to improve at this scale.</b> In a prototype, feedback moved what the denoiser reads, background colour above all, and left names where they were. An inconclusive result is not evidence that nothing changed.</p>' +
-    `<p><b>Every number has its n and a 95 % interval</b> from resampling whole concepts (${some?.config.bootstrap ?? 0} times). It holds the luck of the items, not that of the training seed: this is one seed per role. ` +
-    'p is the exact McNemar test on items where two roles disagree (bootstrap for R²). Where the baseline is too near chance, or items are too few, a split is marked not testable and carries no verdict.</p></aside>'
+    `<p><b>Every number has its n and a 95 % interval</b> from ${some?.config.bootstrap ?? 0} resamples of ${resampled}. It holds the luck of the items, not that of the training seed: this is one seed per role. ` +
+    'p is the exact McNemar test on items where two roles disagree (bootstrap for R²). Where the baseline is too near chance, or items are too few, a split is marked not testable and carries no verdict.</p></div></aside>'
   );
 }

@@ -45,7 +45,7 @@ export function isShare(metric: string): boolean {
 
 /** A level: `47.1 %` or `0.72`. */
 export function level(value: number, metric: string): string {
-  return isShare(metric) ? `${fixed(100 * value, 1)} %` : fixed(value, 2);
+  return isShare(metric) ? `${fixed(100 * value, 1)}\u00a0%` : fixed(value, 2);
 }
 
 /** An interval of a level in the same units, without them. */
@@ -56,7 +56,7 @@ export function levelInterval(ci: readonly [number, number], metric: string): st
 
 /** A difference: `+1.3 pp` or `+0.08`. */
 export function difference(value: number, metric: string): string {
-  return isShare(metric) ? `${signed(100 * value, 1)} pp` : signed(value, 3);
+  return isShare(metric) ? `${signed(100 * value, 1)}\u00a0pp` : signed(value, 3);
 }
 
 export function differenceInterval(ci: readonly [number, number], metric: string): string {
@@ -76,14 +76,14 @@ export function seconds(total: number): string {
 
 const METRIC_NAMES: Record<string, string> = { top1: 'top-1', twoway: 'two-way' };
 
-/** `top-1`, `two-way`, or `R² background`. */
+/** `top-1`, `two-way` or `R²`. */
 export function metricName(metric: string): string {
-  return METRIC_NAMES[metric] ?? (metric.startsWith('r2-') ? `R² ${metric.slice(3)}` : metric);
+  return METRIC_NAMES[metric] ?? (metric.startsWith('r2-') ? 'R²' : metric);
 }
 
-/** A split in words. */
-export function splitName(suite: string, split: string): string {
-  if (suite === 'probes') return 'Linear probe';
+/** A split in words; of a probe, what it reads. */
+export function splitName(suite: string, split: string, metric = ''): string {
+  if (suite === 'probes') return `Probe · ${metric.slice(3)}`;
   const [head, style] = split.split(/\/(.*)/s);
   switch (head) {
     case 'id':

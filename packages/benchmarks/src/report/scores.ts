@@ -41,7 +41,8 @@ const SPLIT_NOTES: Record<string, string> = {
 };
 
 function splitBlock(cards: Scorecard[], baseline: Scorecard | null, suite: string, split: string): Html {
-  const some = cards.map((card) => resultOf(card, suite, split, 'top1')).find((r) => r !== undefined) as ScoreResult;
+  const scored = cards.flatMap((card) => card.results.filter((r) => r.suite === suite && r.split === split));
+  const [some] = scored;
   const reason = baseline === null ? null : notTestable(baseline, suite, split);
   const badge =
     reason === null
@@ -52,9 +53,10 @@ function splitBlock(cards: Scorecard[], baseline: Scorecard | null, suite: strin
       const result = resultOf(card, suite, split, metric);
       return result ? [{ role: card.role, result }] : [];
     });
-    return `<div><h4>${esc(metricName(metric))} <span class="quiet">chance ${level(some && results[0].result.chance, metric)}</span></h4>${rolePlot(results, `${splitName(suite, split)}, ${metricName(metric)}`)}</div>`;
+    if (results.length === 0) return '<div></div>';
+    return `<div><h4>${esc(metricName(metric))} <span class="quiet">chance ${level(results[0].result.chance, metric)}</span></h4>${rolePlot(results, `${splitName(suite, split)}, ${metricName(metric)}`)}</div>`;
   });
-  const errors = Math.max(...cards.map((card) => resultOf(card, suite, split, 'top1')?.errors ?? 0));
+  const errors = Math.max(...scored.map((r) => r.errors));
   return (
     `<section class="split"><div class="about"><h3>${esc(splitName(suite, split))}</h3><p class="quiet">${esc(SPLIT_NOTES[split.split('/')[0]] ?? '')}</p>` +
     `<p class="quiet">n = ${some.n} pictures, ${some.clusters} ${some.clusters === some.n ? 'resampled singly' : 'concepts'}${errors > 0 ? `; up to ${errors} without a finite feature, counted as wrong` : ''}</p>${badge}</div>${plots.join('')}</section>`
@@ -93,7 +95,8 @@ function probeBlocks(cards: Scorecard[]): Html {
       const result = resultOf(card, 'probes', 'id', metric);
       return result ? [{ role: card.role, result }] : [];
     });
-    return `<div><h4>${esc(metricName(metric))} <span class="quiet">n = ${results[0].result.n}</span></h4>${rolePlot(results, metricName(metric))}</div>`;
+    const what = metric.slice(3);
+    return `<div><h4>R² of ${esc(what)} <span class="quiet">n = ${results[0].result.n}</span></h4>${rolePlot(results, `R² of ${what}`)}</div>`;
   });
   return (
     '<section class="probes"><h3>Linear probes</h3><p class="quiet">What a ridge regression reads off the frozen features about things that no caption mentions. ' +
@@ -137,7 +140,7 @@ export function trajectoriesSection(scorecards: RunData['scorecards']): Html {
       if (first && points.length > 0) points.unshift([0, scale * first.value]);
       return { label: role, role, points, marks: points };
     });
-    const title = `${splitName(suite, split)}: ${metricName(metric)}${scale === 100 ? ', %' : ''}`;
+    const title = `${splitName(suite, split, metric)}: ${metricName(metric)}${scale === 100 ? ', %' : ''}`;
     return lineChart({
       title,
       description: `${title} after each round, by role.`,
@@ -146,7 +149,10 @@ export function trajectoriesSection(scorecards: RunData['scorecards']): Html {
       integers: true,
     });
   });
-  return `<div class="charts">${charts.join('')}</div>`;
+  return (
+    '<p class="quiet">Points without intervals: the last ones stand with theirs among the scorecards.</p>' +
+    `<div class="charts">${charts.join('')}</div>`
+  );
 }
 
 /** The roles and the checkpoints that stand for them. */

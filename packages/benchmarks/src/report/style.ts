@@ -23,7 +23,7 @@ code, pre { font-family: ui-monospace, "SFMono-Regular", "Liberation Mono", "Dej
 .brand { margin: 0; font-weight: 700; letter-spacing: 0.14em; text-transform: uppercase; font-size: 12px; color: var(--aligned); }
 .quiet { color: var(--quiet); font-size: 13px; }
 .lead { font-size: 17px; margin: 22px 0 14px; max-width: 62em; }
-.facts { display: flex; flex-wrap: wrap; gap: 10px 30px; margin: 0; }
+.facts { display: flex; flex-wrap: wrap; gap: 10px 26px; margin: 0; }
 .facts dt { font-size: 11.5px; color: var(--quiet); }
 .facts dd { margin: 0; font-size: 14px; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(235px, 1fr)); gap: 14px; }
@@ -31,9 +31,10 @@ code, pre { font-family: ui-monospace, "SFMono-Regular", "Liberation Mono", "Dej
 .card h3 { margin: 0; font-size: 13px; font-weight: 600; color: var(--quiet); }
 .card .big { font-size: 24px; font-weight: 650; margin: 2px 0; white-space: nowrap; }
 .card .pill { vertical-align: 4px; margin-left: 6px; }
-.read { background: var(--panel); border-left: 4px solid var(--aligned); border-radius: 4px; padding: 6px 22px 12px; margin: 26px 0 0; max-width: 1140px; columns: 2; column-gap: 40px; }
-.read h2 { border: 0; margin: 8px 0 4px; padding: 0; font-size: 17px; column-span: all; }
-.read p { font-size: 13.5px; break-inside: avoid; }
+.read { background: var(--panel); border-left: 4px solid var(--aligned); border-radius: 4px; padding: 6px 22px 12px; margin: 26px 0 0; }
+.read div { display: grid; grid-template-columns: 1fr 1fr; gap: 4px 44px; }
+.read h2 { border: 0; margin: 8px 0 4px; padding: 0; font-size: 17px; }
+.read p { font-size: 13.5px; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; margin: 10px 0; font-size: 13.5px; }
 th, td { text-align: left; padding: 6px 12px 6px 0; border-bottom: 1px solid var(--rule); vertical-align: middle; }
@@ -41,7 +42,6 @@ thead th { font-size: 12px; color: var(--quiet); font-weight: 600; vertical-alig
 tbody th { font-weight: 500; }
 .num { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; padding-right: 18px; }
 .group th { padding-top: 18px; font-weight: 600; }
-.silent { opacity: 0.62; }
 .pill { display: inline-block; padding: 1px 9px; border-radius: 99px; font-size: 12px; font-weight: 600; white-space: nowrap; letter-spacing: 0; }
 .pill.tone-better { color: var(--good); background: var(--good-bg); }
 .pill.tone-worse { color: var(--bad); background: var(--bad-bg); }
@@ -58,8 +58,10 @@ tbody th { font-weight: 500; }
 .chart { margin: 0; }
 figcaption { font-size: 13.5px; font-weight: 600; display: flex; flex-wrap: wrap; justify-content: space-between; gap: 4px 18px; margin-bottom: 4px; }
 .legend { font-weight: 400; font-size: 12.5px; display: flex; flex-wrap: wrap; gap: 14px; }
+.sample svg { display: inline-block; vertical-align: 1px; margin-right: 6px; }
+.comparisons tbody th, .comparisons td:not([colspan]) { white-space: nowrap; }
 svg { display: block; max-width: 100%; }
-.chart svg, svg.dots { width: 100%; height: auto; }
+.chart > svg, svg.dots { width: 100%; height: auto; }
 svg text { font-family: inherit; fill: var(--ink); }
 svg .tick, svg .axis { font-size: 11px; fill: var(--quiet); font-variant-numeric: tabular-nums; }
 svg .row { font-size: 12px; }
@@ -88,6 +90,6 @@ pre { background: var(--panel); border: 1px solid var(--rule); border-radius: 6p
 details { margin: 14px 0; }
 summary { cursor: pointer; font-weight: 600; font-size: 14px; }
 footer { margin-top: 48px; padding-top: 12px; border-top: 1px solid var(--rule); }
-@media (max-width: 900px) { .split { grid-template-columns: 1fr; } .read { columns: 1; } .charts, .pair { grid-template-columns: 1fr; } }
+@media (max-width: 900px) { .split { grid-template-columns: 1fr; } .read div { grid-template-columns: 1fr; } .charts, .pair { grid-template-columns: 1fr; } }
 @media print { .card, .read, .split, .chart, tr { break-inside: avoid; } main { max-width: none; } }
 `;

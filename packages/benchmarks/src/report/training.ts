@@ -33,7 +33,7 @@ function groupStages(stages: StageRun[]): Map<string, StageRun[]> {
 function stageTable(data: RunData): Html {
   const rows = stageSummaries(data).map(
     (s) =>
-      `<tr><th scope="row">${esc(s.name)}</th><td><span class="key ${roleClass(s.role)}">${esc(s.role === 'baseline' ? 'all (start)' : s.role)}</span></td>` +
+      `<tr><th scope="row">${esc(s.name)}</th><td><span class="key ${roleClass(s.role)}">${esc(s.role === 'baseline' ? 'start of all' : s.role)}</span></td>` +
       `<td class="num">${s.steps}</td><td class="num">${seconds(s.seconds)}</td><td class="num">${fixed(s.imagesPerSecond, s.imagesPerSecond < 10 ? 1 : 0)}</td>` +
       `<td class="num">${fixed(s.lossFirst, 4)}</td><td class="num">${fixed(s.lossLast, 4)}</td>` +
       `<td class="num">${s.conditionGap === null ? '–' : signed(s.conditionGap, 4)}</td></tr>`,
@@ -56,7 +56,7 @@ function stageCharts(runs: StageRun[]): Html[] {
       series: runs.map((run) => ({
         label: run.role,
         role: run.role,
-        points: curve(run, (r) => r.loss),
+        points: curve(run, runs.length, (r) => r.loss),
         marks: probes(run),
       })),
     }),
@@ -65,7 +65,13 @@ function stageCharts(runs: StageRun[]): Html[] {
   if (terms.size < 2 && runs.length < 2) return charts;
   for (const term of terms) {
     const series = runs
-      .map((run): Series => ({ label: run.role, role: run.role, points: curve(run, (r) => r.terms[term] ?? []) }))
+      .map(
+        (run): Series => ({
+          label: run.role,
+          role: run.role,
+          points: curve(run, runs.length, (r) => r.terms[term] ?? []),
+        }),
+      )
       .filter((s) => s.points.length > 0);
     charts.push(
       lineChart({
@@ -81,7 +87,8 @@ function stageCharts(runs: StageRun[]): Html[] {
 
 type Metrics = StageRun['rounds'][number]['metrics'];
 
-function curve(run: StageRun, values: (metrics: Metrics) => readonly number[]): [number, number][] {
+/** Means over runs of steps: coarser where lines lie on top of each other. */
+function curve(run: StageRun, lines: number, values: (metrics: Metrics) => readonly number[]): [number, number][] {
   let first = 0;
   const flat: number[] = [];
   for (const { metrics } of run.rounds) {
@@ -90,7 +97,9 @@ function curve(run: StageRun, values: (metrics: Metrics) => readonly number[]): 
     flat.push(...part, ...new Array(Math.max(0, metrics.steps - part.length)).fill(Number.NaN));
     first += metrics.steps;
   }
-  return flat.every(Number.isNaN) ? [] : thin(flat.slice(0, first), 0).filter(([, y]) => Number.isFinite(y));
+  return flat.every(Number.isNaN)
+    ? []
+    : thin(flat.slice(0, first), lines > 1 ? 50 : 120).filter(([, y]) => Number.isFinite(y));
 }
 
 function probes(run: StageRun): [number, number][] {
@@ -131,7 +140,7 @@ function gradientTable(stages: StageRun[]): Html {
     const cells = modules.map(
       (m) => `<td class="num">${last[m] === undefined ? '–' : Number(last[m]).toPrecision(3)}</td>`,
     );
-    return `<tr><th scope="row">${esc(stage.name)}</th><td><span class="key ${roleClass(stage.role)}">${esc(stage.role === 'baseline' ? 'all (start)' : stage.role)}</span></td>${cells.join('')}</tr>`;
+    return `<tr><th scope="row">${esc(stage.name)}</th><td><span class="key ${roleClass(stage.role)}">${esc(stage.role === 'baseline' ? 'start of all' : stage.role)}</span></td>${cells.join('')}</tr>`;
   });
   return (
     '<details><summary>Mean gradient norm per module, last round of each stage</summary><div class="scroll"><table>' +

@@ -1,0 +1,180 @@
+// Commands that start nothing, run in this process, and what is refused before a run begins.
+
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { TestHome } from '../test-fixtures/cli.ts';
+import { findHome, shown } from './home.ts';
+import { main } from './main.ts';
+import { type Summary, scoreTable, stageTable } from './summary.ts';
+
+let dir: string;
+let home: TestHome;
+const said = { out: '', err: '' };
+beforeEach(async () => {
+  dir = await realpath(await mkdtemp(path.join(tmpdir(), 'fovea-commands-')));
+  home = new TestHome(dir);
+  Object.assign(said, { out: '', err: '' });
+  vi.stubEnv('INIT_CWD', dir);
+  vi.stubEnv('REDIS_URL', '');
+  vi.stubEnv('FOVEA_HOME', '');
+  vi.spyOn(console, 'log').mockImplementation((text) => void (said.out += `${text}\n`));
+  vi.spyOn(console, 'error').mockImplementation((text) => void (said.err += `${text}\n`));
+});
+afterEach(async () => {
+  process.exitCode = 0;
+  vi.restoreAllMocks();
+  vi.unstubAllEnvs();
+  await rm(dir, { recursive: true, force: true });
+});
+
+async function fovea(...args: string[]): Promise<number> {
+  process.exitCode = 0;
+  await main(args);
+  return Number(process.exitCode);
+}
+
+test('help, version and an unknown command', async () => {
+  expect(await fovea('--help')).toBe(0);
+  expect(said.out).toMatch(/train .*\n.*runs [\s\S]*doctor /);
+  expect(await fovea('train', '--help')).toBe(0);
+  expect(said.out).toMatch(/--redis-port=<port>/);
+  expect(said.out).not.toContain('\x1b');
+  expect(await fovea('--version')).toBe(0);
+  expect(said.out).toMatch(/\n0\.\d+\.\d+\n$/);
+  expect(await fovea('trian')).toBe(2);
+  expect(said.err).toMatch(
+    /^"trian" is no command of Fovea: there are train, runs, .*doctor; `fovea --help` says what they do\.\n$/,
+  );
+});
+
+test.each([
+  [['--fast'], /has no flag --fast; it knows --recipe/],
+  [['--seed', 'x'], /--seed takes a whole number from 0 to 4294967295, not "x"/],
+  [['--redis-port', '70000'], /--redis-port takes a whole number from 1 to 65535/],
+  [['--recipe', 'missing.yaml'], /The recipe file "missing.yaml" cannot be read/],
+  [['--recipe', 'tiny.yaml', '--name', 'No Name'], /cannot be named "No Name"/],
+  [['--resume'], /There is no run to resume yet/],
+  [['--resume', 'nope'], /There is no run called "nope"/],
+  [['--resume', '--seed', '1'], /--seed cannot be given together with --resume/],
+])('fovea train %j is refused in one sentence, and nothing is left of it', async (args, sentence) => {
+  expect(await fovea('train', ...args)).toBe(2);
+  expect(said.err).toMatch(sentence);
+  expect(said.err.trim()).not.toContain('\n');
+  expect(existsSync(path.join(dir, 'runs'))).toBe(false);
+  expect(existsSync(path.join(dir, '.fovea/store/refs/runs'))).toBe(false);
+});
+
+test('a port that is taken, and a Redis that does not answer, leave nothing of the run', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as { port: number };
+  expect(await fovea('train', '--recipe', 'tiny.yaml', '--redis-port', String(port), '--json')).toBe(2);
+  expect(JSON.parse(said.out)).toEqual({
+    status: 'failed',
+    error: { message: expect.stringContaining(`Port ${port} of this machine is taken`), user: true },
+  });
+  await new Promise((resolve) => server.close(resolve));
+  vi.stubEnv('REDIS_URL', `redis://127.0.0.1:${port}`);
+  expect(await fovea('train', '--recipe', 'tiny.yaml')).toBe(2);
+  expect(said.err).toMatch(/REDIS_URL\) does not answer/);
+  expect(existsSync(path.join(dir, '.fovea/store/refs/runs'))).toBe(true);
+  said.out = '';
+  expect(await fovea('runs')).toBe(0);
+  expect(said.out).toBe('There is no run yet; `npx fovea train` starts one.\n');
+  expect(existsSync(path.join(dir, 'runs', 'latest'))).toBe(false);
+});
+
+test('a damaged store is a sentence', async () => {
+  await mkdir(path.join(home.refs, 'runs/a'), { recursive: true });
+  await writeFile(path.join(home.refs, 'runs/a/run.json'), '{"torn');
+  expect(await fovea('runs', '--json')).toBe(2);
+  expect(said.err).toMatch(/^The file refs\/runs\/a\/run\.json in the store is damaged/);
+  expect(JSON.parse(said.out).error.user).toBe(true);
+});
+
+test('doctor tells machine, engines, Redis and store, as text and as JSON', async () => {
+  expect(await fovea('doctor', '--json')).toBe(0);
+  const report = JSON.parse(said.out);
+  expect(report.machine).toMatchObject({
+    node: process.versions.node,
+    threads: expect.any(Number),
+    gpus: expect.any(Array),
+  });
+  const names = report.engines.map((engine: { name: string }) => engine.name);
+  expect(names).toEqual(['onnxruntime-node', 'tfjs-node-gpu', 'tfjs-node', 'sharp']);
+  expect(report.engines[0].devices).toContain('cpu');
+  expect(report.redis).toMatchObject({ found: 'program', where: expect.stringMatching(/(redis|valkey)-server$/) });
+  expect(report.store).toMatchObject({ path: path.join(dir, '.fovea/store'), writable: true });
+  expect(existsSync(path.join(dir, '.fovea'))).toBe(false);
+  said.out = '';
+  expect(await fovea('doctor')).toBe(0);
+  expect(said.out).toMatch(/machine +.*\nnode +.*\ngpu +/);
+});
+
+test('the home is the repository for everyone in it, and their own folder for others', () => {
+  const repository = fileURLToPath(new URL('../../../', import.meta.url)).replace(/\/$/, '');
+  expect(findHome({}).root).toBe(repository);
+  expect(findHome({ INIT_CWD: path.join(repository, 'apps/cli') }).root).toBe(repository);
+  expect(findHome({ INIT_CWD: `${repository}-other` }).root).toBe(`${repository}-other`);
+  expect(findHome({ INIT_CWD: dir })).toMatchObject({
+    root: dir,
+    storeDir: path.join(dir, '.fovea/store'),
+    runsDir: path.join(dir, 'runs'),
+  });
+  expect(findHome({ INIT_CWD: dir, FOVEA_HOME: 'elsewhere' })).toMatchObject({
+    dir: path.join(dir, 'elsewhere'),
+    runsDir: path.join(dir, 'runs'),
+  });
+  expect(shown(path.join(dir, 'runs/a'), { INIT_CWD: dir })).toBe('runs/a');
+  expect(shown('/elsewhere/a', { INIT_CWD: dir })).toBe('/elsewhere/a');
+});
+
+test('the last table shows each role at its last checkpoint', () => {
+  const evals = [
+    ['baseline', 'a', 0.5],
+    ['aligned', 'b', 0.6],
+    ['aligned', 'c', 0.7],
+  ].map(([role, checkpoint, value]) => ({
+    suite: 'robustvqa',
+    split: 'A',
+    metric: 'twoway',
+    role,
+    checkpoint,
+    value,
+    n: 300,
+    ci: [0.25, 0.75],
+  }));
+  const summary = {
+    stages: [
+      {
+        name: 'align',
+        role: 'aligned',
+        steps: 200,
+        seconds: 31.26,
+        lossFirst: 1.5,
+        lossLast: 0.25,
+        conditionGap: 0.0125,
+      },
+    ],
+    checkpoints: [
+      { id: 'a', step: 10, stage: 'projector' },
+      { id: 'b', step: 20, stage: 'align' },
+      { id: 'c', step: 30, stage: 'align' },
+    ],
+    evals,
+  } as unknown as Summary;
+  expect(scoreTable(summary)).toBe(
+    [
+      'measure               n              baseline               aligned',
+      '──────────────────  ───  ────────────────────  ────────────────────',
+      'robustvqa A twoway  300  0.500 [0.250, 0.750]  0.700 [0.250, 0.750]',
+    ].join('\n'),
+  );
+  expect(stageTable(summary).split('\n')[2]).toBe('align aligned    200     31.3  1.50 → 0.250         0.0125');
+  expect(scoreTable({ ...summary, evals: [] })).toBeNull();
+});

@@ -1,0 +1,112 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { isUserError, readCheckpoint } from '@fovea/artifacts';
+import {
+  bullmq,
+  type EngineProcess,
+  type JobDataOf,
+  type ProcessContext,
+  prefixOf,
+  type RoundRecord,
+  readEvents,
+  readRound,
+  roundFlow,
+  TRAIN_QUEUE,
+} from '@fovea/jobs';
+import { planOf } from '@fovea/recipe';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { testContext } from '../../../packages/jobs/test-fixtures/context.ts';
+import { merge, shard } from './jobs.ts';
+
+let dir: string;
+let context: ProcessContext;
+let engine: EngineProcess;
+let close: () => Promise<void>;
+beforeAll(async () => {
+  dir = await mkdtemp(path.join(tmpdir(), 'fovea-train-jobs-'));
+  ({ context, engine, close } = await testContext(dir));
+});
+afterAll(async () => {
+  await close();
+  await rm(dir, { recursive: true, force: true });
+});
+
+const data = (round: number, base: string | null): JobDataOf<'shard'> => ({
+  kind: 'shard',
+  version: 1,
+  run: context.run.id,
+  session: 1,
+  round: planOf(context.run.recipe).get('trunk')![round],
+  base,
+});
+const still = () => ({ job: null as never, signal: new AbortController().signal });
+
+/** One round through BullMQ, both jobs worked on in this process. */
+async function round(n: number, base: string | null): Promise<RoundRecord> {
+  const { FlowProducer, Worker } = bullmq();
+  const shared = { connection: context.redis, prefix: prefixOf(context.run.id) };
+  const shardData = data(n, base);
+  const flows = new FlowProducer(shared);
+  const { job } = await flows.add(roundFlow({ ...shardData, kind: 'merge' }, [shardData], 1));
+  const worker = new Worker(
+    TRAIN_QUEUE,
+    (each) =>
+      each.name === 'shard'
+        ? shard(each.data, { ...still(), job: each }, context, engine)
+        : merge(each.data, { ...still(), job: each }, context),
+    shared,
+  );
+  const record = await new Promise<RoundRecord>((resolve, reject) => {
+    worker.on('completed', (done, result) => done.id === job.id && resolve(result));
+    worker.on('failed', (_, error) => reject(error));
+  });
+  await worker.close();
+  await flows.close();
+  return record;
+}
+
+test('a round becomes a checkpoint that descends from its base, and says so', async () => {
+  const first = await round(0, null);
+  const second = await round(1, first.checkpoint);
+  expect(await readRound(context.store, context.run.id, 'trunk', 1)).toEqual(second);
+  const manifest = await readCheckpoint(context.store, second.checkpoint);
+  expect(manifest).toMatchObject({
+    parent: first.checkpoint,
+    track: 'trunk',
+    stage: 'pretrain',
+    round: 1,
+    step: 10,
+    cursor: { step: 10 },
+    seed: 3,
+    recipe: context.run.recipeHash,
+  });
+  expect(second.metrics.loss).toHaveLength(10);
+  const { events } = await readEvents(context.redis, context.run.id, '0', 1);
+  const committed = events.filter((event) => event.type === 'committed');
+  expect(committed.map((event) => event.checkpoint)).toEqual([first.checkpoint, second.checkpoint]);
+  expect(committed[1]).toMatchObject({
+    lossFirst: second.metrics.loss[0],
+    lossLast: second.metrics.loss[9],
+    steps: 10,
+    stage: 'pretrain',
+  });
+  expect(events.find((event) => event.type === 'progress')).toMatchObject({
+    kind: 'train',
+    track: 'trunk',
+    round: 1,
+    stage: 'pretrain',
+    step: 1,
+    steps: 10,
+  });
+});
+
+test('a loss that is no number is a sentence, not a checkpoint', async () => {
+  const { checkpoint } = (await readRound(context.store, context.run.id, 'trunk', 1))!;
+  await writeFile(path.join(dir, 'train-trunk-2'), 'nan');
+  const error = await shard(data(2, checkpoint), still(), context, engine).catch((caught) => caught);
+  expect(isUserError(error)).toBe(true);
+  expect(error.message).toBe(
+    "Training diverged: the loss at step 5 of round 2 of trunk is no number; lower the stage's lr or clip in the recipe.",
+  );
+});

@@ -1,0 +1,321 @@
+// The training step: right gradients, frozen weights that stay frozen, a chain that can be cut anywhere, and the bugs of
+// the reference code that must not come back (names as in the specification).
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { openStore, readCheckpoint, type Store, writeCheckpoint } from '@fovea/artifacts';
+import type { Dataset } from '@fovea/data';
+import { initialise } from '@fovea/models';
+import { planOf, type Recipe, type Round, recipeSchema, type Stage } from '@fovea/recipe';
+import { compiledEngine, type Frozen, jsEngine, mapValues, type NumericArray } from '@fovea/tensor';
+import { philox } from '@fovea/tensor/random';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { noiseFor, stepBatch } from './batch.ts';
+import { modelConfig, modelSpecs, trainableSpecs } from './model.ts';
+import { adamwScalars, learningRate } from './optim.ts';
+import { type StepContext, stepSignature, trainStep } from './step.ts';
+import { Trainer } from './train-round.ts';
+import { checkWeights, decodeWeights, encodeWeights, startingWeights } from './weights.ts';
+
+const CLASSES = ['red ball', 'blue ball', 'red cube'];
+
+/** Pictures of noise around a colour per class: enough to train on, and a function of (seed, stream, index) alone. */
+const dataset: Dataset = {
+  kind: 'emoji-world',
+  classes: CLASSES,
+  imageSize: 8,
+  trainSize: Number.POSITIVE_INFINITY,
+  async trainBatch({ seed, stream, first, size }) {
+    const labels = new Int32Array(size);
+    const pixels = new Float32Array(size * 192);
+    for (let i = 0; i < size; i++) {
+      const rng = philox(seed, `test/${stream}`, 0, first + i);
+      labels[i] = rng.int(3);
+      for (let j = 0; j < 192; j++)
+        pixels[i * 192 + j] = 0.3 * rng.uniform() + 0.3 * (Math.floor(j / 64) === labels[i] ? 1 : 0);
+    }
+    return { pixels, labels, samples: [...labels].map((label) => ({ label, style: 'test', factors: null })) };
+  },
+};
+
+const small = { width: 8, layers: 1, heads: 2 };
+const optimiser = { batch: 4, lr: 3e-3, warmup: 2, roundSteps: 4 };
+const recipeOf = (stages: unknown[], extra: object = {}): Recipe =>
+  recipeSchema.parse({
+    name: 'test',
+    data: { kind: 'emoji-world', imageSize: 8 },
+    encoder: { patchSize: 4, projection: 6, ...small },
+    denoiser: { patchSize: 4, ...small },
+    engine: { threads: 1 },
+    stages,
+    ...extra,
+  });
+
+const FULL = [
+  { stage: 'pretrain', steps: 8, ...optimiser },
+  { stage: 'projector', steps: 8, ...optimiser },
+  { stage: 'align', steps: 8, ...optimiser, contrastive: 1, retention: 0.5 },
+];
+
+describe('schedule', () => {
+  it('warms up linearly, then falls along half a cosine to zero', () => {
+    const config = { lr: 1, warmup: 4, schedule: 'cosine' as const };
+    expect([0, 1, 2, 3].map((step) => learningRate(step, 12, config))).toEqual([0.25, 0.5, 0.75, 1]);
+    expect(learningRate(4, 12, config)).toBe(1);
+    expect(learningRate(8, 12, config)).toBeCloseTo(0.5);
+    expect(learningRate(12, 12, config)).toBeCloseTo(0);
+    expect(learningRate(11, 12, { ...config, schedule: 'constant' })).toBe(1);
+  });
+});
+
+/** One optimiser step of a stage from random weights, on either engine. */
+async function oneStep(
+  stage: Stage,
+  role: StepContext['role'],
+  recipe: Recipe,
+  engine = compiledEngine,
+  batch?: Record<string, NumericArray>,
+) {
+  const config = modelConfig(recipe, 3);
+  const weights = mapValues(initialise(modelSpecs(config), 4), ({ shape, data }, name) => ({
+    shape,
+    dtype: 'float32' as const,
+    data: data.map((x, i) => x + 0.05 * Math.sin(i + name.length)),
+  }));
+  const trainable = mapValues(trainableSpecs(stage, config), ({ shape }) => ({ shape, dtype: 'float32' as const }));
+  const frozen = Object.fromEntries(Object.entries(weights).filter(([name]) => !(name in trainable)));
+  const bags = {
+    shape: [3, 3],
+    dtype: 'float32' as const,
+    data: Float32Array.of(0.5, 0.5, 0, 0, 0.5, 0.5, 0.5, 0, 0.5),
+  };
+  const reference = Object.fromEntries(Object.entries(weights).map(([name, value]) => [`reference/${name}`, value]));
+  const constants: Record<string, Frozen> = { ...frozen, ...reference, bags };
+  const before = mapValues(constants, ({ data }) => data.slice());
+  const signature = { ...stepSignature(stage, recipe, trainable), constants };
+  const adapters = initialise(trainableSpecs(stage, config), 5);
+  const state = mapValues(signature.state ?? {}, ({ shape }, name): NumericArray => {
+    const own = name.slice(2);
+    return name.startsWith('p/')
+      ? (weights[own] ?? adapters[own]).data
+      : new Float32Array(shape.reduce((a, b) => a * b, 1));
+  });
+  const inputs = {
+    ...(batch ?? (await stepBatch(dataset, recipe, stage, 0))),
+    scalars: adamwScalars(5, stage.steps, stage),
+  };
+  const given = mapValues(inputs, (data) => data.slice());
+  const out = await engine.run(trainStep({ stage, role, recipe, config }), signature, inputs, state);
+  for (const [name, data] of Object.entries(given))
+    expect(inputs[name as keyof typeof inputs], `input ${name} is left alone (B1)`).toEqual(data);
+  for (const [name, data] of Object.entries(before))
+    expect(constants[name].data, `${name} is left alone`).toEqual(data);
+  return out;
+}
+
+function expectClose(
+  actual: Record<string, NumericArray>,
+  expected: Record<string, NumericArray>,
+  tolerance: number,
+): void {
+  expect(Object.keys(actual).sort()).toEqual(Object.keys(expected).sort());
+  for (const [name, wanted] of Object.entries(expected)) {
+    wanted.forEach((w, i) =>
+      expect(Math.abs(actual[name][i] - w), `${name}[${i}]: ${actual[name][i]} for ${w}`).toBeLessThan(
+        tolerance * (1 + Math.abs(w)),
+      ),
+    );
+  }
+}
+
+describe('step', () => {
+  const recipe = recipeOf(FULL);
+  const [pretrain, projector, align] = recipe.stages;
+
+  it.each([
+    ['pretrain', pretrain, 'aligned'],
+    ['projector', projector, 'aligned'],
+    ['align, aligned', align, 'aligned'],
+    ['align, control', align, 'control'],
+    ['align, placebo', align, 'placebo'],
+  ] as const)('is the same compiled as eager in tfjs: %s', async (_name, stage, role) => {
+    expectClose(await oneStep(stage, role, recipe), await oneStep(stage, role, recipe, jsEngine), 2e-4);
+  });
+
+  it('trains by DDPM epsilon targets and several draws as well', async () => {
+    const other = recipeOf(FULL, {
+      diffusion: { target: 'epsilon', draws: 2, timesteps: { kind: 'uniform', min: 0.2, max: 0.8 } },
+      denoiser: { patchSize: 4, prediction: 'target', conditionTokens: 3, ...small },
+    });
+    expectClose(
+      await oneStep(other.stages[2], 'aligned', other),
+      await oneStep(other.stages[2], 'aligned', other, jsEngine),
+      2e-4,
+    );
+  });
+
+  it('matches the norm of the placebo feedback to that of the true one', async () => {
+    const only = recipeOf([{ ...FULL[2], contrastive: 0, retention: 0, clip: 0 }], { weights: 'x' });
+    const [aligned, placebo] = [
+      await oneStep(only.stages[0], 'aligned', only),
+      await oneStep(only.stages[0], 'placebo', only),
+    ];
+    expect(placebo['norm/vision'][0]).toBeCloseTo(aligned['norm/vision'][0], 5);
+    expect(placebo['term/feedback'][0]).not.toBe(aligned['term/feedback'][0]);
+  });
+
+  it('averages draws: the gradient of two draws is the mean of the gradients of each (D4)', async () => {
+    const loose = (draws: number) => recipeOf([FULL[0], { ...FULL[1], clip: 0 }, FULL[2]], { diffusion: { draws } });
+    const { pixels, labels } = await stepBatch(dataset, loose(1), loose(1).stages[1], 0);
+    const query = { seed: 0, stream: 'projector', first: 0, pictures: 4, size: 192 };
+    const both = noiseFor({ ...query, draws: 2 }, loose(2));
+    const half = (x: Float32Array, part: number) => x.slice((part * x.length) / 2, ((part + 1) * x.length) / 2);
+    const one = (part: number) => ({ pixels, labels, ...mapValues(both, (x) => half(x, part)) });
+    const step = (draws: number, batch: Record<string, NumericArray>) =>
+      oneStep(loose(draws).stages[1], 'aligned', loose(draws), compiledEngine, batch);
+    const [mean, a, b] = [await step(2, { pixels, labels, ...both }), await step(1, one(0)), await step(1, one(1))];
+    expect(mean['term/feedback'][0]).toBeCloseTo((a['term/feedback'][0] + b['term/feedback'][0]) / 2, 5);
+    for (const name of Object.keys(mean).filter((key) => key.startsWith('state/m/'))) {
+      mean[name].forEach((value, i) =>
+        expect(Math.abs(value - (a[name][i] + b[name][i]) / 2), name).toBeLessThan(1e-5),
+      );
+    }
+  });
+
+  it('trains adapters alone when asked, and changes nothing at rank-zero products', async () => {
+    const lora = recipeOf([{ ...FULL[2], trainable: { rank: 2, alpha: 2 } }], { weights: 'x' });
+    const out = await oneStep(lora.stages[0], 'aligned', lora);
+    const learnt = Object.keys(out).filter((name) => name.startsWith('state/p/'));
+    expect(learnt.length).toBe(12);
+    expect(learnt.every((name) => name.includes('lora_'))).toBe(true);
+  });
+});
+
+describe('rounds', () => {
+  let folder: string;
+  let store: Store;
+  beforeAll(async () => {
+    folder = await mkdtemp(path.join(os.tmpdir(), 'fovea-align-'));
+    store = await openStore(folder);
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  async function commit(
+    round: Round,
+    base: string | null,
+    trainer: Trainer,
+    recipe: Recipe,
+  ): Promise<{ id: string; metrics: { loss: number[]; probe: { gap: number | null } } }> {
+    const result = await trainer.train(
+      { runId: 'run', recipe, recipeDir: folder, round, base },
+      () => {},
+      new AbortController().signal,
+    );
+    const { track, stage, round: number } = round;
+    const id = await writeCheckpoint(store, {
+      version: 1,
+      parent: base,
+      track,
+      stage,
+      round: number,
+      step: result.step,
+      weights: result.weights,
+      optimizer: result.optimizer,
+      cursor: { step: round.firstStep + round.steps },
+      seed: recipe.seed,
+      recipe: 'a'.repeat(64),
+    });
+    return { id, metrics: result.metrics };
+  }
+
+  const open = () => new Trainer({ store, openDataset: async () => dataset });
+
+  async function chain(recipe: Recipe, fresh: boolean) {
+    let trainer = open();
+    let id: string | null = null;
+    const done: Awaited<ReturnType<typeof commit>>[] = [];
+    const plan = planOf(recipe);
+    for (const round of [...(plan.get('trunk') as Round[]), ...(plan.get('aligned') as Round[])]) {
+      if (fresh) trainer = open();
+      const next = await commit(round, id, trainer, recipe);
+      done.push(next);
+      id = next.id;
+    }
+    await trainer.dispose();
+    return done;
+  }
+
+  it('gives the same checkpoint ids twice, also when every round is computed by a new process’s trainer', async () => {
+    const [a, b] = [await chain(recipeOf(FULL), false), await chain(recipeOf(FULL), true)];
+    expect(b.map(({ id }) => id)).toEqual(a.map(({ id }) => id));
+    expect(new Set(a.map(({ id }) => id)).size).toBe(a.length);
+    expect(a.flatMap(({ metrics }) => metrics.loss).every(Number.isFinite)).toBe(true);
+  });
+
+  it('comes to the same weights however the steps are cut into rounds', async () => {
+    const cut = (roundSteps: number) => recipeOf(FULL.map((stage) => ({ ...stage, roundSteps })));
+    const last = async (recipe: Recipe) =>
+      (await readCheckpoint(store, (await chain(recipe, false)).at(-1)?.id as string)).weights.sha256;
+    expect(await last(cut(8))).toBe(await last(cut(3)));
+  });
+
+  it('leaves frozen weights bit-identical and moves the trained ones', async () => {
+    const ids = (await chain(recipeOf(FULL), false)).map(({ id }) => id);
+    const read = async (id: string) =>
+      decodeWeights(await store.get((await readCheckpoint(store, id)).weights.sha256), id).weights;
+    const [start, end] = [await read(ids[ids.length - 3]), await read(ids[ids.length - 1])];
+    for (const [name, { data }] of Object.entries(start)) {
+      const vision = /^vis/.test(name);
+      if (!vision) expect(end[name].data, name).toEqual(data);
+    }
+    expect(end['visual_projection.weight'].data).not.toEqual(start['visual_projection.weight'].data);
+  });
+
+  it('stops between two steps when told to, and says which loss is no number', async () => {
+    const trainer = open();
+    const [init, first] = planOf(recipeOf(FULL)).get('trunk') as Round[];
+    const { id } = await commit(init, null, trainer, recipeOf(FULL));
+    const stop = new AbortController();
+    stop.abort(new Error('stop'));
+    const request = { runId: 'run', recipe: recipeOf(FULL), recipeDir: folder, round: first, base: id };
+    await expect(trainer.train(request, () => {}, stop.signal)).rejects.toThrow('stop');
+    const wild = recipeOf([{ ...FULL[0], lr: 1e30, clip: 0, warmup: 0 }, FULL[1], FULL[2]]);
+    await expect(
+      trainer.train({ ...request, runId: 'wild', recipe: wild }, () => {}, new AbortController().signal),
+    ).rejects.toThrow(/loss of stage pretrain.*lower its learning rate/);
+  });
+});
+
+describe('weight files', () => {
+  const recipe = recipeOf(FULL);
+  const config = modelConfig(recipe, 3);
+
+  it('come back with their vocabulary', () => {
+    const file = { weights: initialise(modelSpecs(config), 1), vocabulary: ['a', 'b', 'c'] };
+    const back = decodeWeights(encodeWeights(file), 'x');
+    expect(back.vocabulary).toEqual(file.vocabulary);
+    expect(back.weights['visual_projection.weight']).toEqual(file.weights['visual_projection.weight']);
+  });
+
+  it('must fit: names of what is missing, extra or of another shape', () => {
+    const specs = modelSpecs(config);
+    const weights = initialise(specs, 1);
+    const { 'projector.fc1.bias': _gone, ...missing } = weights;
+    expect(() => checkWeights({ weights: missing, vocabulary: [] }, specs, 'w')).toThrow('projector.fc1.bias');
+    expect(() =>
+      checkWeights({ weights: { ...weights, extra: weights.logit_scale }, vocabulary: [] }, specs, 'w'),
+    ).toThrow('extra');
+    const wrong = { ...weights, logit_scale: { shape: [2], data: new Float32Array(2) } };
+    expect(() => checkWeights({ weights: wrong, vocabulary: [] }, specs, 'w')).toThrow(
+      /logit_scale as \[2\].*needs \[\]/,
+    );
+  });
+
+  it('refuses a pickle, a missing file and words that the text tower does not know', async () => {
+    const given = (weights: string) => startingWeights({ ...recipe, weights }, '/nowhere', CLASSES);
+    await expect(given('model.pt')).rejects.toThrow('pickle');
+    await expect(given('none.safetensors')).rejects.toThrow('no such file');
+    await expect(given('builtin:other')).rejects.toThrow('builtin:emoji');
+  });
+});
