@@ -38,6 +38,9 @@ function start(args: string[], env: Record<string, string> = {}): { child: Child
 }
 
 const fovea = (...args: string[]) => start(args).ended;
+/** Folder name, and so id, of the run that was started under a name. */
+const runOf = async (name: string) =>
+  (await readdir(path.join(folder, 'runs'))).find((id) => id.startsWith(`${name}-`)) ?? '';
 const readJson = async (...parts: string[]) => JSON.parse(await readFile(path.join(folder, ...parts), 'utf8'));
 
 /** A sentence for the user: exit code 2, one line, no stack. */
@@ -96,9 +99,9 @@ describe('a run', () => {
       const stopped = await ended;
       expect(stopped.code).toBe(130);
       expect(stopped.stdout + stopped.stderr).toContain('--resume');
-      const resumed = await fovea('train', '--resume', 'second', '--json');
+      const resumed = await fovea('train', '--resume', await runOf('second'), '--json');
       expect(resumed.code, resumed.stderr).toBe(0);
-      const summary = await readJson('runs', 'second', 'summary.json');
+      const summary = await readJson('runs', await runOf('second'), 'summary.json');
       expect(summary.checkpoints.map((c: { id: string }) => c.id)).toEqual(ids);
     },
     RUN_MS,
@@ -108,7 +111,7 @@ describe('a run', () => {
     'is listed, judged again and compared',
     async () => {
       const runs = JSON.parse((await fovea('runs', '--json')).stdout);
-      expect(runs.map((run: { id: string }) => run.id).sort()).toEqual(['first', 'second']);
+      expect(runs.map((run: { id: string }) => run.id).sort()).toEqual([await runOf('first'), await runOf('second')]);
       const evaluated = await fovea('eval', '--checkpoint', ids[0].slice(0, 10), '--suite', 'retention', '--json');
       expect(evaluated.code, evaluated.stderr).toBe(0);
       expect(JSON.parse(evaluated.stdout).results.every((r: { suite: string }) => r.suite === 'retention')).toBe(true);
@@ -145,7 +148,7 @@ describe('a run', () => {
   it(
     'says which file of a checkpoint is damaged, and loses nothing',
     async () => {
-      const { checkpoints } = await readJson('runs', 'first', 'summary.json');
+      const { checkpoints } = await readJson('runs', await runOf('first'), 'summary.json');
       const id = checkpoints.at(-1).id;
       const blob = (hash: string) => path.join(folder, '.fovea/store/blobs', hash.slice(0, 2), hash);
       const { weights } = JSON.parse(await readFile(blob(id), 'utf8'));
@@ -194,7 +197,7 @@ eval: { bootstrap: 200 }
       );
       const { code, stderr } = await fovea('train', '--recipe', './mine.yaml', '--name', 'own');
       expect(code, stderr).toBe(0);
-      const summary = await readJson('runs', 'own', 'summary.json');
+      const summary = await readJson('runs', await runOf('own'), 'summary.json');
       expect(summary.status).toBe('completed');
       expect(new Set(summary.evals.map((e: { role: string }) => e.role))).toEqual(
         new Set(['baseline', 'aligned', 'control']),

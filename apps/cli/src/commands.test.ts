@@ -8,7 +8,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { TestHome } from '../test-fixtures/cli.ts';
-import { findHome, shown } from './home.ts';
+import { findHome, shown, standAtRoot } from './home.ts';
 import { main } from './main.ts';
 import { type Summary, scoreTable, stageTable } from './summary.ts';
 
@@ -130,6 +130,9 @@ test('the home is the repository for everyone in it, and their own folder for ot
     dir: path.join(dir, 'elsewhere'),
     runsDir: path.join(dir, 'runs'),
   });
+  const turbo = { INIT_CWD: path.join(repository, 'apps/cli') };
+  standAtRoot(turbo);
+  expect(turbo.INIT_CWD).toBe(repository);
   expect(shown(path.join(dir, 'runs/a'), { INIT_CWD: dir })).toBe('runs/a');
   expect(shown('/elsewhere/a', { INIT_CWD: dir })).toBe('/elsewhere/a');
 });

@@ -38,6 +38,15 @@ export function findHome(env: NodeJS.ProcessEnv = process.env): Home {
   };
 }
 
+/**
+ * turbo and `npm run -w` start us in our own package and leave no word of where the user stood; that was the root in
+ * all likelihood, and paths on the command line are meant from there.
+ */
+export function standAtRoot(env: NodeJS.ProcessEnv = process.env): void {
+  const own = path.resolve(REPOSITORY, 'apps/cli');
+  if (env.INIT_CWD && resolved(env.INIT_CWD) === own) env.INIT_CWD = path.resolve(REPOSITORY);
+}
+
 function resolved(folder: string): string {
   try {
     return realpathSync(folder);

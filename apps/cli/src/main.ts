@@ -6,6 +6,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { FoveaError, isUserError } from '@fovea/artifacts';
 import { type ArgsDef, type CommandDef, renderUsage, runCommand } from 'citty';
 import { checkArguments } from './arguments.ts';
+import { standAtRoot } from './home.ts';
 
 /** Every command, loaded when it is asked for. Adding one is a line here. */
 // biome-ignore lint/suspicious/noExplicitAny: citty's commands differ in their arguments' types
@@ -23,6 +24,7 @@ const HELP = ['--help', '-h'];
 
 /** Runs one command line and leaves its exit code in the process. */
 export async function main(rawArgs: string[]): Promise<void> {
+  standAtRoot();
   try {
     await dispatch(rawArgs);
   } catch (error) {

@@ -125,7 +125,7 @@ export async function reconstruct(
     },
     {
       inputs: { pixels: picture, x: picture, t: { shape: [1], dtype: 'float32' } },
-      constants: frozen(weights, /^vision_model\.|^projector\.|^denoiser\./),
+      constants: frozen(weights, /^vision_model\.|^visual_projection\.|^projector\.|^denoiser\./),
     },
     { threads: options.threads },
   );

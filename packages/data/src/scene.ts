@@ -65,8 +65,8 @@ export interface SceneOptions {
 
 /** Background channels stay above this, since the monochrome sets are drawn dark. */
 const LIGHTEST_INK_GROUND = 0.3;
-const HARD_SCALE: [number, number] = [0.38, 0.55];
-const HARD_ROTATION = 40;
+const HARD_SCALE: [number, number] = [0.45, 0.65];
+const HARD_ROTATION = 30;
 
 const colour = (rng: Rng): Rgb => [0, 1, 2].map(() => rng.between(LIGHTEST_INK_GROUND, 1)) as Rgb;
 
@@ -94,7 +94,7 @@ export function drawScene(rng: Rng, options: SceneOptions): Scene {
   else if (rng.uniform() < (options.hue ?? 0))
     scene.hue = { angle: rng.between(0, 360), saturation: rng.between(0.2, 1.2) };
   if (hard)
-    scene.blobs = Array.from({ length: 4 }, () => ({
+    scene.blobs = Array.from({ length: 3 }, () => ({
       x: rng.uniform(),
       y: rng.uniform(),
       radius: rng.between(0.06, 0.2),

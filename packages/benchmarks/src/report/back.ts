@@ -28,7 +28,7 @@ export function recipeSection(data: RunData): Html {
   const written = data.recipeText
     ? `<details><summary>As it was written</summary><pre>${esc(data.recipeText.trimEnd())}</pre></details>`
     : '';
-  return `<p class="quiet">With every default filled in.</p><pre>${esc(yamlText(data.recipe))}</pre>${written}`;
+  return `<p class="quiet">With every default filled in.</p><pre class="recipe">${esc(yamlText(data.recipe))}</pre>${written}`;
 }
 
 /** Plain YAML of a JSON value: enough for a recipe, which holds no multi-line text. */

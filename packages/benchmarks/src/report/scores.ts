@@ -100,7 +100,7 @@ function probeBlocks(cards: Scorecard[]): Html {
   });
   return (
     '<section class="probes"><h3>Linear probes</h3><p class="quiet">What a ridge regression reads off the frozen features about things that no caption mentions. ' +
-    'Fitted on half of the concepts, R² on the other half; 0 is knowing nothing. Intervals hold the choice of test concepts only.</p>' +
+    'Fitted on one half, R² on the other; 0 is knowing nothing. Intervals hold the choice of test items, not the luck of the fit, so small differences deserve doubt.</p>' +
     `<div class="pair">${plots.join('')}</div></section>`
   );
 }

@@ -87,6 +87,7 @@ svg.delta.tone-not-testable { --role: var(--quiet); }
 .grid-pictures tbody th { text-align: right; padding-right: 12px; white-space: nowrap; }
 .grid-pictures img { width: 96px; height: 96px; display: block; border-radius: 4px; image-rendering: pixelated; background: var(--grid); }
 pre { background: var(--panel); border: 1px solid var(--rule); border-radius: 6px; padding: 14px 18px; overflow-x: auto; line-height: 1.45; }
+pre.recipe { columns: 420px 2; column-gap: 32px; column-rule: 1px solid var(--rule); white-space: pre-wrap; }
 details { margin: 14px 0; }
 summary { cursor: pointer; font-weight: 600; font-size: 14px; }
 footer { margin-top: 48px; padding-top: 12px; border-top: 1px solid var(--rule); }
