@@ -1,6 +1,7 @@
 // Scores a checkpoint outside a run, in the same engine and under the same key as the eval jobs do: what was scored
 // before is read, not computed again.
 
+import { judgeVersion } from '@fovea/alignment/builtin';
 import type { Store } from '@fovea/artifacts';
 import { parseScorecard, type Scorecard, suiteVersion } from '@fovea/benchmarks';
 import { EngineProcess, type Progress, type ScoreRequest, scoreKey, scoreRef, scoreResultSchema } from '@fovea/jobs';
@@ -24,10 +25,11 @@ export async function scoreAll(
 ): Promise<Scored[]> {
   let engine: EngineProcess | null = null;
   const scored: Scored[] = [];
+  const version = await judgeVersion(suiteVersion);
   try {
     for (const { id, run, role } of checkpoints) {
       const wanted = [...(suites ?? run.recipe.eval.suites)];
-      const ref = scoreRef(scoreKey(id, suiteVersion, run.recipe, wanted));
+      const ref = scoreRef(scoreKey(id, version, run.recipe, wanted));
       const known = (await store.readRef(ref)) as { scorecard: string } | null;
       const cached = known !== null && (await store.has(known.scorecard));
       let sha256 = known?.scorecard as string;

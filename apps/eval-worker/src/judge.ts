@@ -1,6 +1,6 @@
 // Scores checkpoints in this process: opens the data set and the foil encoder once and keeps them between requests.
 
-import { checkpointWeights, EncoderSubject, readWeightFile } from '@fovea/alignment';
+import { checkpointWeights, EncoderSubject, FOIL, readWeightFile } from '@fovea/alignment';
 import type { Store } from '@fovea/artifacts';
 import { type Progress, type Scorecard, scoreCheckpoint } from '@fovea/benchmarks';
 import { openDataset } from '@fovea/data';
@@ -21,8 +21,7 @@ export interface ScoreQuery extends Judged {
   suites: readonly string[];
 }
 
-/** The encoder that chooses wrong names; trained from another seed than any encoder that is judged by default. */
-const FOIL = 'builtin:emoji-foil';
+/** Its recipe, which fixes its shape. */
 const FOIL_RECIPE = 'emoji-foil';
 
 export class Judge {

@@ -24,5 +24,6 @@ await runProcess(async (context) => {
 async function suiteVersion(): Promise<string> {
   const { FOVEA_SUITE_VERSION, FOVEA_EVAL_ENGINE } = process.env;
   if (FOVEA_EVAL_ENGINE && FOVEA_SUITE_VERSION) return FOVEA_SUITE_VERSION;
-  return (await import('@fovea/benchmarks')).suiteVersion;
+  const [{ judgeVersion }, benchmarks] = [await import('@fovea/alignment/builtin'), await import('@fovea/benchmarks')];
+  return judgeVersion(benchmarks.suiteVersion);
 }

@@ -1,4 +1,5 @@
 export * from './batch.ts';
+export * from './builtin.ts';
 export * from './export.ts';
 export * from './model.ts';
 export * from './objectives.ts';

@@ -3,10 +3,10 @@
 
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { decodeSafetensors, encodeSafetensors, FoveaError } from '@fovea/artifacts';
 import { initialise, type ParamSpecs, unknownWords, vocabularyOf, type Weights } from '@fovea/models';
 import type { Recipe } from '@fovea/recipe';
+import { BUILTIN } from './builtin.ts';
 import { modelConfig, modelSpecs } from './model.ts';
 
 export interface WeightFile {
@@ -14,11 +14,6 @@ export interface WeightFile {
   /** Words of the text tower, in the order of its embedding rows. */
   vocabulary: string[];
 }
-
-const BUILTIN: Record<string, string> = {
-  'builtin:emoji': fileURLToPath(new URL('../weights/emoji.safetensors', import.meta.url)),
-  'builtin:emoji-foil': fileURLToPath(new URL('../weights/emoji-foil.safetensors', import.meta.url)),
-};
 
 export function encodeWeights({ weights, vocabulary }: WeightFile, dtype: 'F32' | 'F16' = 'F32'): Uint8Array {
   const metadata = { format: 'pt', vocabulary: JSON.stringify(vocabulary) };

@@ -110,7 +110,8 @@ async function writeOut(files: ExportedFile[], folder: string): Promise<string[]
 
 /** Without the denoiser where no stage has trained it. */
 function trainedPart({ weights, vocabulary }: WeightFile, recipe: Recipe): WeightFile {
-  if (recipe.weights !== null || recipe.stages.some(({ stage }) => stage === 'projector')) return { weights, vocabulary };
+  if (recipe.weights !== null || recipe.stages.some(({ stage }) => stage === 'projector'))
+    return { weights, vocabulary };
   const kept = Object.entries(weights).filter(([name]) => !/^(denoiser|projector)\./.test(name));
   return { weights: Object.fromEntries(kept), vocabulary };
 }
