@@ -89,6 +89,15 @@ test('a port that is taken, and a Redis that does not answer, leave nothing of t
   expect(existsSync(path.join(dir, 'runs', 'latest'))).toBe(false);
 });
 
+test('a file in the place of runs/ is a sentence, and nothing is left of the run', async () => {
+  await writeFile(path.join(dir, 'runs'), '');
+  expect(await fovea('train', '--recipe', 'tiny.yaml')).toBe(2);
+  expect(said.err).toMatch(/^The run tiny-\S+ cannot be prepared in [^\n]*: a part of that path is a file[^\n]*\n$/);
+  said.out = '';
+  await fovea('runs', '--json');
+  expect(JSON.parse(said.out)).toEqual([]);
+});
+
 test('a damaged store is a sentence', async () => {
   await mkdir(path.join(home.refs, 'runs/a'), { recursive: true });
   await writeFile(path.join(home.refs, 'runs/a/run.json'), '{"torn');

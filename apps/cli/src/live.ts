@@ -137,9 +137,7 @@ function milestone(event: RunEvent): string {
 function evalQueue(progress: RunProgress): string {
   const { scored, scoresInAll, scoring, reporting } = progress;
   const waiting = progress.scoresWaiting - (scoring ? 1 : 0);
-  const now = scoring
-    ? `scoring ${scoring.role} round ${scoring.round}${scoring.text ? ` (${scoring.text})` : ''}`
-    : null;
+  const now = scoring ? `${scoring.role} round ${scoring.round}: ${scoring.text || 'scoring'}` : null;
   return [
     `${scored}/${scoresInAll} done`,
     waiting > 0 ? `${waiting} waiting` : null,

@@ -38,7 +38,8 @@ export class RunProgress {
   private readonly done = new Map<Round, number>();
   private readonly scoredRounds = new Set<string>();
   private readonly rates = new Map<string, Rate>();
-  private scoreSeconds: number[] = [];
+  /** What the last score took; the first also prepares what the others use. */
+  private scoreSeconds = 0;
   private scoringSince = 0;
 
   constructor(run: RunRecord, committed: Map<Track, CommittedRound[]> = new Map()) {
@@ -109,8 +110,7 @@ export class RunProgress {
       const speed = rate && rate.images > 0 ? rate.images / rate.seconds : slowest;
       seconds += (left * this.batchOf(round)) / speed;
     }
-    const mean = this.scoreSeconds.reduce((sum, each) => sum + each, 0) / Math.max(1, this.scoreSeconds.length);
-    return seconds + mean * (this.scoresInAll - this.scored);
+    return seconds + this.scoreSeconds * (this.scoresInAll - this.scored);
   }
 
   private train(event: Extract<RunEvent, { type: 'progress'; kind: 'train' }>): void {
@@ -119,6 +119,8 @@ export class RunProgress {
     this.done.set(round, Math.min(event.step, round.steps));
     if (event.imagesPerSecond) this.measure(round, event.imagesPerSecond, 1);
     const rounds = this.plan.get(round.track)!.filter((each) => each.stage === round.stage);
+    // What the last event of this stage said stays until there is news; another stage's loss means something else.
+    const last = this.current?.track === round.track && this.current.stage === round.stage ? this.current : null;
     this.current = {
       track: round.track,
       stage: round.stage,
@@ -126,8 +128,8 @@ export class RunProgress {
       rounds: rounds.length,
       step: round.firstStep + event.step,
       steps: rounds.reduce((sum, each) => sum + each.steps, 0),
-      loss: event.loss ?? this.current?.loss ?? null,
-      imagesPerSecond: event.imagesPerSecond ?? this.current?.imagesPerSecond ?? null,
+      loss: event.loss ?? last?.loss ?? null,
+      imagesPerSecond: event.imagesPerSecond ?? last?.imagesPerSecond ?? null,
     };
   }
 
@@ -149,7 +151,7 @@ export class RunProgress {
 
   private finishScore(event: Extract<RunEvent, { type: 'scored' }>, now: number): void {
     const key = `${event.track} ${event.round}`;
-    if (this.scoring && !event.cached) this.scoreSeconds.push(now - this.scoringSince);
+    if (this.scoring && !event.cached) this.scoreSeconds = now - this.scoringSince;
     this.scoring = null;
     if (this.scoredRounds.has(key)) return;
     this.scoredRounds.add(key);

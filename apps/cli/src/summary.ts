@@ -59,9 +59,7 @@ export function scoreTable(summary: Summary): string | null {
   for (const each of last) {
     const name = `${each.suite} ${each.split} ${each.metric}`;
     const cell =
-      each.value === null
-        ? '–'
-        : `${number(each.value)}${each.ci ? ` [${number(each.ci[0])}, ${number(each.ci[1])}]` : ''}`;
+      each.value === null ? '–' : `${decimal(each.value)}${each.ci ? ` [${each.ci.map(decimal).join(', ')}]` : ''}`;
     if (!rows.has(name)) rows.set(name, new Map([['n', String(each.n)]]));
     rows.get(name)!.set(each.role, cell);
   }
@@ -70,6 +68,11 @@ export function scoreTable(summary: Summary): string | null {
     ['measure', ...columns],
     [...rows].map(([name, cells]) => [name, ...columns.map((column) => cells.get(column) ?? '')]),
   );
+}
+
+/** Three decimals: the measures are shares, correlations and the like. */
+function decimal(value: number): string {
+  return value.toFixed(3).replace(/^-(0\.0*)$/, '$1');
 }
 
 /** Stages with their steps, time and loss as text. */

@@ -127,7 +127,7 @@ async function here(home: TestHome, args: string[]): Promise<Ended> {
   }
 }
 
-test('a run that is killed, runs out of disk and is stopped is taken up each time and ends with the same checkpoints', async () => {
+test('a run that is killed, out of disk, stopped and outlived by a worker ends with the same checkpoints', async () => {
   const home = new TestHome(path.join(dir, 'resumed'));
   const disk = smallDisk(path.join(home.dir, '.fovea'));
   await killed(home);
@@ -135,7 +135,7 @@ test('a run that is killed, runs out of disk and is stopped is taken up each tim
   await stopped(home);
   await cp(home.dir, path.join(dir, 'damaged'), { recursive: true });
 
-  const last = await home.fovea([...RESUME, '--json']).ended;
+  const last = await outlived(home);
   expect(last.code, last.err).toBe(0);
   expect(home.ids).toEqual(undisturbed);
   expect(JSON.parse(last.out)).toMatchObject({ status: 'completed' });
@@ -201,6 +201,30 @@ async function stopped(home: TestHome): Promise<void> {
     await rm(path.join(home.dir, lost), { recursive: true, force: true });
 }
 
+/** A worker that sleeps past its lock is shut out by one that took over, and what it brings when it wakes changes nothing. */
+async function outlived(home: TestHome): Promise<Ended> {
+  home.fault('train-control-0', 'wait');
+  const lock = { FOVEA_LOCK_MS: '800' };
+  const cli = home.fovea([...RESUME, '--json'], lock);
+  const engine = await home.standsAt('train-control-0');
+  const sleeper = await cli.find('train-worker/src/main.ts');
+  process.kill(sleeper, 'SIGSTOP');
+  await rm(path.join(home.faults, 'train-control-0.pid'));
+  const heir = home.worker('train', 'train-1', lock);
+  expect(await home.standsAt('train-control-0')).not.toBe(engine);
+  home.lift('train-control-0');
+  await until(() => 'control/0' in home.ids, 'the heir to commit');
+  process.kill(sleeper, 'SIGCONT');
+  const ended = await cli.ended;
+  const log = await readFile(path.join(home.dir, 'runs', home.runId, 'log'), 'utf8');
+  expect(heir.out).toContain('committed round 0 of control');
+  expect(log).toMatch(/lock of the job was lost|[Mm]issing lock|could not renew lock/);
+  // Redis is gone by now, and it stops all the same.
+  heir.child.kill('SIGTERM');
+  expect((await heir.ended).code).toBe(0);
+  return ended;
+}
+
 const mounted: string[] = [];
 
 /** A disk of 8 MB at a folder; null, with the reason printed, where nothing can be mounted. */
@@ -244,28 +268,4 @@ test('a flipped byte is one sentence, its round can be made again, and a fault i
   expect((await here(home, ['runs'])).out).toMatch(
     /tiny-\S+ +tiny\.yaml +failed +control 2\/2 +7 +[0-9a-f]{12}\ntiny-\S+: The picture cat\.png/,
   );
-}, 60_000);
-
-test('a worker that sleeps past its lock is shut out by the one that took over, and what it brings then changes nothing', async () => {
-  const home = new TestHome(path.join(dir, 'zombie'));
-  home.fault('train-aligned-0', 'wait');
-  const lock = { FOVEA_LOCK_MS: '800' };
-  const cli = home.fovea(TRAIN, lock);
-  const sleeperEngine = await home.standsAt('train-aligned-0');
-  const sleeper = await cli.find('train-worker/src/main.ts');
-  process.kill(sleeper, 'SIGSTOP');
-  await rm(path.join(home.faults, 'train-aligned-0.pid'));
-  const second = home.worker('train', 'train-1', lock);
-  expect(await home.standsAt('train-aligned-0')).not.toBe(sleeperEngine);
-  home.lift('train-aligned-0');
-  await until(() => 'aligned/0' in home.ids, 'the second worker to commit');
-  process.kill(sleeper, 'SIGCONT');
-  const { code } = await cli.ended;
-  const log = await readFile(path.join(home.dir, 'runs', home.runId, 'log'), 'utf8');
-  expect(code, log).toBe(0);
-  expect(home.ids).toEqual(undisturbed);
-  expect(second.out).toContain('committed round 0 of aligned');
-  expect(log).toMatch(/lock of the job was lost|[Mm]issing lock|could not renew lock/);
-  second.child.kill('SIGTERM');
-  expect((await second.ended).code).toBe(0);
 }, 60_000);

@@ -9,7 +9,7 @@ import { fillNormal, philox } from '@fovea/tensor/random';
 
 export interface NoiseQuery {
   seed: number;
-  /** Name of the stream of draws: the stage, or `probe`. */
+  /** Name of the stream of draws: the stage, or the stage's probe. */
   stream: string;
   /** Number of the first sample. */
   first: number;

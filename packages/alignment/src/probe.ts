@@ -49,7 +49,14 @@ export class Probe {
     const size = 3 * recipe.data.imageSize ** 2;
     const batches: Record<string, NumericArray>[] = [];
     for (let i = 0; i < CHUNKS; i++) {
-      const query = { seed: recipe.seed, stream: 'probe', first: i * PICTURES, pictures: PICTURES, draws: 1, size };
+      const query = {
+        seed: recipe.seed,
+        stream: `${stage.stage}/probe`,
+        first: i * PICTURES,
+        pictures: PICTURES,
+        draws: 1,
+        size,
+      };
       const { pixels, labels } = await dataset.trainBatch({ ...query, size: PICTURES });
       batches.push({ pixels, labels, ...noiseFor(query, recipe, timestepsOf(recipe, stage)) });
     }

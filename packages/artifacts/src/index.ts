@@ -1,5 +1,8 @@
+// What other packages may use of the store: blobs and refs, checkpoints, safetensors, and the error for the user.
+
 export * from './canonical.ts';
 export * from './checkpoint.ts';
+export * from './disk.ts';
 export * from './errors.ts';
 export * from './safetensors.ts';
 export * from './store.ts';

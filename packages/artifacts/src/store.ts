@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { type FileHandle, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { sha256Hex } from './canonical.ts';
+import { explainDisk } from './disk.ts';
 import { FoveaError } from './errors.ts';
 
 /** A blob by name: SHA-256 in hexadecimal and size in bytes. */
@@ -179,27 +180,9 @@ class FileStore implements Store {
     try {
       return await action();
     } catch (error) {
-      throw explain(error, what, this.root);
+      throw explainDisk(error, `The store at ${this.root} cannot ${what}`);
     }
   }
-}
-
-/** The sentence for each way in which a disk says no. */
-const REFUSALS: Record<string, string> = {
-  ENOSPC: 'no space is left on that disk; free some, or set FOVEA_HOME to a folder on another disk',
-  EDQUOT: 'your disk quota is used up; free some space, or set FOVEA_HOME to a folder elsewhere',
-  EROFS: 'that file system is read-only; set FOVEA_HOME to a folder that can be written',
-  EACCES: 'permission is denied; give yourself the right to write there, or set FOVEA_HOME to a folder of your own',
-  EPERM:
-    'the operation is not permitted; give yourself the right to write there, or set FOVEA_HOME to a folder of your own',
-  ENOTDIR: 'a part of that path is a file, not a folder; set FOVEA_HOME to another folder',
-  EIO: 'the disk reported an input/output error; check the disk',
-};
-
-function explain(error: unknown, what: string, root: string): unknown {
-  const reason = REFUSALS[codeOf(error) ?? ''];
-  if (reason === undefined) return error;
-  return new FoveaError(`The store at ${root} cannot ${what}: ${reason}; what was committed before is safe.`);
 }
 
 function codeOf(error: unknown): string | undefined {

@@ -15,6 +15,9 @@ export interface EmojiConcept {
   hexcode: string;
 }
 
+/** Streams whose pictures are augmented: the stages that make weights, and their probes. Align and evaluation see plain scenes. */
+const AUGMENTED = /^(pretrain|projector)\b/;
+
 export class EmojiWorld implements Dataset {
   readonly kind = 'emoji-world';
   readonly trainSize = Number.POSITIVE_INFINITY;
@@ -23,9 +26,12 @@ export class EmojiWorld implements Dataset {
   readonly config: EmojiWorldConfig;
   readonly sheet: SpriteSheet;
   readonly #trainStyles: number[];
+  readonly #openGlyphs: () => Promise<SpriteSheet>;
+  #glyphs: Promise<SpriteSheet> | null = null;
 
-  constructor(config: EmojiWorldConfig, sheet: SpriteSheet) {
+  constructor(config: EmojiWorldConfig, sheet: SpriteSheet, openGlyphs: () => Promise<SpriteSheet>) {
     this.config = config;
+    this.#openGlyphs = openGlyphs;
     this.sheet = sheet;
     this.imageSize = config.imageSize;
     this.classes = [...sheet.concepts];
@@ -48,18 +54,21 @@ export class EmojiWorld implements Dataset {
     return { styles: styles.map((style) => this.styleIndex(style)), concepts: this.classes.length, scale, rotation };
   }
 
-  /** Paints scenes: [scenes.length, 3, S, S]. */
-  render(scenes: readonly Scene[]): Float32Array {
+  /** Paints scenes: [scenes.length, 3, S, S]. Inked scenes need a sheet that has the pseudo-monochrome drawings. */
+  render(scenes: readonly Scene[], sheet = this.sheet): Float32Array {
     const size = 3 * this.imageSize ** 2;
     const pixels = new Float32Array(scenes.length * size);
     scenes.forEach((scene, i) => {
-      renderScene(this.sheet, scene, this.imageSize, pixels, i * size);
+      renderScene(sheet, scene, this.imageSize, pixels, i * size);
     });
     return pixels;
   }
 
   async trainBatch({ seed, stream, first, size }: BatchQuery): Promise<Batch> {
     const { monochrome, monochromeRamp, hue, scale, rotation } = this.config;
+    const augmented = AUGMENTED.test(stream);
+    const inked = augmented && monochrome > 0;
+    if (inked) this.#glyphs ??= this.#openGlyphs();
     const scenes = Array.from({ length: size }, (_, i) => {
       const ramp = stream === 'pretrain' && monochromeRamp > 0 ? Math.min(1, (first + i) / monochromeRamp) : 1;
       const options = {
@@ -67,13 +76,13 @@ export class EmojiWorld implements Dataset {
         concepts: this.classes.length,
         scale,
         rotation,
-        monochrome: monochrome * ramp,
-        hue: hue * ramp,
+        monochrome: inked ? monochrome * ramp : 0,
+        hue: augmented ? hue * ramp : 0,
       };
       return drawScene(philox(seed, `scene/${stream}`, 0, first + i), options);
     });
     return {
-      pixels: this.render(scenes),
+      pixels: this.render(scenes, inked ? await this.#glyphs! : this.sheet),
       labels: Int32Array.from(scenes, (scene) => scene.concept),
       samples: scenes.map((scene) => ({
         label: scene.concept,
@@ -104,9 +113,7 @@ export async function openEmojiWorld(config: EmojiWorldConfig, cacheDir: string)
     );
   }
   const concepts = config.concepts === 'all' ? CONCEPTS : CONCEPTS.slice(0, config.concepts);
-  const glyphStyles = config.monochrome > 0 ? config.trainStyles : [];
-  return new EmojiWorld(
-    config,
-    await loadSprites({ imageSize: config.imageSize, styles, concepts, glyphStyles, cacheDir }),
-  );
+  const open = (glyphStyles: readonly string[]) =>
+    loadSprites({ imageSize: config.imageSize, styles, concepts, glyphStyles, cacheDir });
+  return new EmojiWorld(config, await open([]), () => open(config.trainStyles));
 }

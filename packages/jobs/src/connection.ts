@@ -1,8 +1,9 @@
 // Connections to Redis by one kind of URL: redis://, rediss:// or unix:/path/of.sock. BullMQ gets live ioredis
 // instances, because in ES modules it cannot load the driver itself.
 
+import { createRequire } from 'node:module';
 import { FoveaError } from '@fovea/artifacts';
-import { Redis, type RedisOptions } from 'ioredis';
+import type { Redis, RedisOptions } from 'ioredis';
 
 export interface ConnectOptions {
   /**
@@ -20,6 +21,8 @@ export function connect(url: string, { mode = 'patient', onError }: ConnectOptio
     connectTimeout: 10_000,
     retryStrategy: (times) => Math.min(20 * 2 ** Math.min(times, 7), 2000),
   };
+  // Loaded here, because the engines import this package too and never connect.
+  const { Redis } = createRequire(import.meta.url)('ioredis') as typeof import('ioredis');
   const redis = url.startsWith('unix:')
     ? new Redis({ ...options, path: url.slice('unix:'.length) })
     : new Redis(checkUrl(url), options);

@@ -1,3 +1,5 @@
+// What apps may use of the queue: its schemas, the records of runs, the engine process, Redis, and the hosts of workers.
+
 export * from './bullmq.ts';
 export * from './commit.ts';
 export * from './connection.ts';

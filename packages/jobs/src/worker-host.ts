@@ -2,6 +2,7 @@
 // ends the work at once and gives the job back, and a successor that takes over from its dead predecessor without
 // waiting for the lock to run out.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { FoveaError, isUserError } from '@fovea/artifacts';
 import type { Job } from 'bullmq';
 import type { z } from 'zod';
@@ -21,6 +22,9 @@ export interface JobContext {
 export type Processors = {
   [K in JobKind]?: (data: JobDataOf<K>, context: JobContext) => Promise<unknown>;
 };
+
+/** Longest wait for Redis when a worker stops, in milliseconds. */
+const GOODBYE_MS = 1000;
 
 /** How a user's error is told apart from others in a job's failure, which is only text. */
 const USER_ERROR = 'FoveaError: ';
@@ -48,8 +52,11 @@ export async function hostWorker(queueName: string, context: ProcessContext, pro
     if (context.signal.aborted) resolve();
     context.signal.addEventListener('abort', () => resolve(), { once: true });
   });
+  const closing = worker.close();
   for (const controller of running.values()) controller.abort(context.signal.reason);
-  await worker.close();
+  while (running.size > 0) await sleep(10);
+  // Where Redis is gone there is nothing to say goodbye to, and the worker would wait for it.
+  await Promise.race([closing, sleep(GOODBYE_MS, undefined, { ref: false })]);
 }
 
 async function workOn(
@@ -110,7 +117,7 @@ async function failed(error: unknown, job: Job, context: ProcessContext): Promis
 
 async function giveBack(job: Job, token?: string): Promise<void> {
   // Redis may be gone already; then the next session queues the job anew.
-  const late = new Promise<void>((resolve) => setTimeout(resolve, 1000).unref());
+  const late = sleep(GOODBYE_MS, undefined, { ref: false });
   await Promise.race([job.moveToWait(token).catch(() => undefined), late]);
 }
 

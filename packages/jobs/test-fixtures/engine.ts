@@ -16,7 +16,6 @@ import {
   type Store,
 } from '@fovea/artifacts';
 import { type EngineContext, serveEngine } from '../src/engine-child.ts';
-import { readRun } from '../src/runs.ts';
 import type { EngineRequest, ReportRequest, ScoreRequest, TrainRequest } from '../src/schemas.ts';
 
 const SIZE = 256;
@@ -110,10 +109,9 @@ async function score({ storeRoot, checkpoint, role, suites }: ScoreRequest, cont
   };
 }
 
-async function report({ storeRoot, runId, runDir, scorecards }: ReportRequest, context: EngineContext) {
+async function report({ storeRoot, runId, runDir, recipe, scorecards }: ReportRequest, context: EngineContext) {
   await fault('report', context);
   const store = await openStore(storeRoot);
-  const run = await readRun(store, runId);
   const evals = [];
   for (const { scorecard, checkpoint, role } of scorecards) {
     const card = JSON.parse(new TextDecoder().decode(await store.get(scorecard)));
@@ -122,7 +120,7 @@ async function report({ storeRoot, runId, runDir, scorecards }: ReportRequest, c
   const checkpoints = scorecards.map(({ checkpoint, round }) => ({ id: checkpoint, step: round, stage: 'align' }));
   const summary = {
     run: runId,
-    recipe: run.recipe.name,
+    recipe: recipe.name,
     status: 'completed',
     stages: [],
     checkpoints,
@@ -165,9 +163,13 @@ async function fault(name: string, { signal, progress }: EngineContext): Promise
   rmSync(file);
   if (action === 'crash') process.kill(process.pid, 'SIGKILL');
   if (action === 'exit') process.exit(7);
-  if (action === 'silent') await new Promise(() => undefined);
+  if (action === 'silent') await aborted(signal);
   if (action === 'freeze') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
   if (action === 'error') throw new Error('the fixture was told to fail');
   if (action === 'user-error') throw new FoveaError('The picture cat.png cannot be read: it is no picture; remove it.');
   return action;
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
 }

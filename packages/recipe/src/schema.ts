@@ -20,9 +20,12 @@ const emojiWorld = z.strictObject({
   redrawStyles: z.array(z.string()).default(['noto-v1', 'fxemoji']),
   /** Renditions never trained on: outlined and monochrome sets (the R split). */
   heldOutStyles: z.array(z.string()).default(['openmoji', 'emojione-monotone', 'fluent-emoji-high-contrast']),
-  /** Share of training pictures drawn as pseudo-monochrome versions of the training sprites (line art, solid ink), 0..1. */
+  /**
+   * Share of the pictures of the pretrain and projector stages that are drawn as pseudo-monochrome versions of the training
+   * sprites (line art, solid ink), 0..1. The align stage sees plain scenes.
+   */
   monochrome: fraction.default(0),
-  /** Share of the other training pictures whose hue is turned at random. */
+  /** Share of those stages' other pictures whose hue is turned at random. */
   hue: fraction.default(0),
   /** Pictures of the pretrain stage over which both shares rise from 0. */
   monochromeRamp: z.int().min(0).default(0),

@@ -2,7 +2,7 @@
 
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
-import { FoveaError, type Store } from '@fovea/artifacts';
+import { explainDisk, FoveaError, type Store } from '@fovea/artifacts';
 import {
   committedRounds,
   createRun,
@@ -118,7 +118,7 @@ async function prepare(home: Home, store: Store, found: RunRecord, flags: Flags,
     return { run, lock, redis };
   } catch (error) {
     for (const step of undo.reverse()) await step().catch(() => undefined);
-    throw error;
+    throw explainDisk(error, `The run ${found.id} cannot be prepared in ${home.dir} and ${home.runsDir}`);
   }
 }
 
