@@ -1,0 +1,1 @@
+import '@fovea/jobs'; process.exit(0);
