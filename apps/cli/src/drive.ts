@@ -97,34 +97,34 @@ function startProcesses({ home, store, run, redis, watcher }: DriveOptions): Pro
 const hasEnded = (run: RunRecord) => run.status === 'completed' || run.status === 'failed';
 
 /** Passes events on until the run has ended, a process cannot go on, or Ctrl-C. */
-async function watch(
-  { store, run, redis: { url }, watcher, signal }: DriveOptions,
-  processes: Processes,
-): Promise<End> {
-  const redis = connect(url, { onError: () => undefined });
-  let over: End | null = null;
-  const interrupted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-  const broken = processes.failed.then((failure) => {
-    over ??= { status: 'failed', ...failure };
-  });
-  const stopped = interrupted.then(() => {
-    over ??= { status: 'stopped' };
-  });
-  const follow = async () => {
-    for (let after = '0'; over === null; ) {
+async function watch({ store, run, redis: server, watcher, signal }: DriveOptions, processes: Processes): Promise<End> {
+  const redis = connect(server.url, { onError: () => undefined });
+  let watching = true;
+  /** Shows events until the store says that the run has ended. */
+  const follow = async (): Promise<End> => {
+    for (let after = '0'; watching; ) {
       const { events, last } = await readEvents(redis, run.id, after, 1000).catch(() => pause(after));
       after = last;
       if (events.length > 0) processes.startLate();
       for (const event of events) watcher.event(event);
-      if (over === null) over = endOf(await readRun(store, run.id));
+      const end = endOf(await readRun(store, run.id));
+      if (end) return end;
     }
+    return { status: 'stopped' };
   };
+  const broken = processes.failed.then((failure): End => ({ status: 'failed', ...failure }));
+  const lost = server.lost.then((message): End => ({ status: 'failed', message, user: true }));
+  const stopped = new Promise<End>((resolve) => {
+    const stop = () => resolve({ status: 'stopped' });
+    if (signal.aborted) stop();
+    signal.addEventListener('abort', stop, { once: true });
+  });
   try {
-    await Promise.race([follow(), broken, stopped]);
+    return await Promise.race([follow(), broken, lost, stopped]);
   } finally {
+    watching = false;
     redis.disconnect();
   }
-  return over!;
 }
 
 function endOf(run: RunRecord): End | null {
@@ -139,6 +139,11 @@ async function pause(after: string): Promise<{ events: RunEvent[]; last: string 
 
 /** Writes how it ended, as far as the disk lets us: the sentence matters more than its record. */
 async function conclude(store: Store, run: RunRecord, end: End): Promise<End> {
+  if (end.status === 'stopped') {
+    // The last act may have been over before Ctrl-C was heard.
+    const ended = endOf(await readRun(store, run.id));
+    if (ended) return ended;
+  }
   const { status } = end;
   const error = status === 'failed' ? { message: end.message, user: end.user } : null;
   await updateRun(store, run.id, { status, error }, new Date()).catch(() => undefined);

@@ -4,7 +4,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type FatalMessage, typescriptFlags } from '@fovea/jobs';
+import { type ProcessMessage, typescriptFlags } from '@fovea/jobs';
 
 export interface ProcessesOptions {
   /** File that takes their standard output and error. */
@@ -22,6 +22,8 @@ export interface Failure {
 
 const MAX_RESTARTS = 5;
 const WINDOW_MS = 60_000;
+/** A process that has not loaded by then never will. */
+const START_MS = 60_000;
 /** From SIGTERM to SIGKILL; longer than a worker's own deadline. */
 const GRACE_MS = 10_000;
 
@@ -98,9 +100,12 @@ export class Processes {
       stdio: ['ignore', this.log, this.log, 'ipc'],
     });
     this.living.set(name, child);
-    child.on('message', (message: FatalMessage) => {
+    const hung = setTimeout(() => child.kill('SIGKILL'), START_MS);
+    child.once('exit', () => clearTimeout(hung));
+    child.on('message', (message: ProcessMessage) => {
+      clearTimeout(hung);
       // A fault of ours is worth another start; a user's error is not.
-      if (message?.type === 'fatal' && message.user) this.fail({ message: message.message, user: true });
+      if (message.type === 'fatal' && message.user) this.fail({ message: message.message, user: true });
     });
     return child;
   }

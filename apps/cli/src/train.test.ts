@@ -24,7 +24,7 @@ beforeAll(async () => {
   expect(code).toBe(0);
   undisturbed = home.ids;
   await theReference(home, out);
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
   for (const folder of mounted) execFileSync('umount', ['-l', folder]);
   await rm(dir, { recursive: true, force: true });
@@ -106,7 +106,7 @@ test('a run that loses its engine, worker, coordinator and Redis in turn ends wi
   ])
     expect(log).toContain(trace);
   expect(mentioning(home.dir)).toEqual([]);
-}, 90_000);
+}, 150_000);
 
 /** A command in this very process: cheaper than one of its own, for those that start nothing. */
 async function here(home: TestHome, args: string[]): Promise<Ended> {
@@ -144,7 +144,7 @@ test('a run that is killed, out of disk, stopped and outlived by a worker ends w
   const { session } = home.run;
   expect(await here(home, RESUME)).toMatchObject({ code: 0 });
   expect(home.run).toMatchObject({ session });
-}, 120_000);
+}, 240_000);
 
 /** Killed without a word in the middle of a round: nothing below it stays, and the record tells. */
 async function killed(home: TestHome): Promise<void> {
@@ -268,4 +268,4 @@ test('a flipped byte is one sentence, its round can be made again, and a fault i
   expect((await here(home, ['runs'])).out).toMatch(
     /tiny-\S+ +tiny\.yaml +failed +control 2\/2 +7 +[0-9a-f]{12}\ntiny-\S+: The picture cat\.png/,
   );
-}, 60_000);
+}, 120_000);

@@ -11,6 +11,8 @@ import { RECIPE_TEXT } from '../../../packages/jobs/test-fixtures/run.ts';
 const BIN = fileURLToPath(new URL('../bin/fovea.js', import.meta.url));
 const ENGINE = fileURLToPath(new URL('../../../packages/jobs/test-fixtures/engine.ts', import.meta.url));
 const PATIENCE_MS = 45_000;
+/** Longest that a whole command may take, on a machine with other work too. */
+const RUN_MS = 100_000;
 
 export interface Ended {
   code: number | null;
@@ -42,12 +44,14 @@ export class TestHome {
   }
 
   fovea(args: string[], env: NodeJS.ProcessEnv = {}): Running {
+    const log = path.join(this.dir, 'runs/latest/log');
     return new Running(
       spawn(process.execPath, [BIN, ...args], {
         cwd: this.dir,
         env: { ...this.env, ...env },
         stdio: ['ignore', 'pipe', 'pipe'],
       }),
+      () => (existsSync(log) ? readFileSync(log, 'utf8').slice(-4000) : ''),
     );
   }
 
@@ -119,11 +123,12 @@ export class TestHome {
 
 export class Running {
   readonly child: ChildProcess;
+  /** How it ended; an error that shows where everything stood if it does not end in time. */
   readonly ended: Promise<Ended>;
   out = '';
   err = '';
 
-  constructor(child: ChildProcess) {
+  constructor(child: ChildProcess, logs?: () => string) {
     this.child = child;
     child.stdout!.on('data', (chunk) => {
       this.out += chunk;
@@ -131,9 +136,18 @@ export class Running {
     child.stderr!.on('data', (chunk) => {
       this.err += chunk;
     });
-    this.ended = new Promise((resolve) =>
-      child.once('close', (code) => resolve({ code, out: this.out, err: this.err })),
-    );
+    this.ended = new Promise((resolve, reject) => {
+      const late = setTimeout(() => {
+        const below = this.below().map(({ pid, args }) => `${pid} ${args}`);
+        reject(new Error(['still running', ...below, this.out, this.err, logs?.() ?? ''].join('\n')));
+        child.kill('SIGKILL');
+      }, RUN_MS);
+      child.once('close', (code) => {
+        clearTimeout(late);
+        resolve({ code, out: this.out, err: this.err });
+      });
+    });
+    this.ended.catch(() => undefined);
   }
 
   /** Every process below this one: process id and command line. */

@@ -54,6 +54,12 @@ export class EmojiWorld implements Dataset {
     return { styles: styles.map((style) => this.styleIndex(style)), concepts: this.classes.length, scale, rotation };
   }
 
+  /** The same sprites with the pseudo-monochrome drawings of the training styles; drawn when first asked for. */
+  inkedSheet(): Promise<SpriteSheet> {
+    this.#glyphs ??= this.#openGlyphs();
+    return this.#glyphs;
+  }
+
   /** Paints scenes: [scenes.length, 3, S, S]. Inked scenes need a sheet that has the pseudo-monochrome drawings. */
   render(scenes: readonly Scene[], sheet = this.sheet): Float32Array {
     const size = 3 * this.imageSize ** 2;
@@ -68,7 +74,7 @@ export class EmojiWorld implements Dataset {
     const { monochrome, monochromeRamp, hue, scale, rotation } = this.config;
     const augmented = AUGMENTED.test(stream);
     const inked = augmented && monochrome > 0;
-    if (inked) this.#glyphs ??= this.#openGlyphs();
+    const sheet = inked ? await this.inkedSheet() : this.sheet;
     const scenes = Array.from({ length: size }, (_, i) => {
       const ramp = stream === 'pretrain' && monochromeRamp > 0 ? Math.min(1, (first + i) / monochromeRamp) : 1;
       const options = {
@@ -82,7 +88,7 @@ export class EmojiWorld implements Dataset {
       return drawScene(philox(seed, `scene/${stream}`, 0, first + i), options);
     });
     return {
-      pixels: this.render(scenes, inked ? await this.#glyphs! : this.sheet),
+      pixels: this.render(scenes, sheet),
       labels: Int32Array.from(scenes, (scene) => scene.concept),
       samples: scenes.map((scene) => ({
         label: scene.concept,

@@ -29,12 +29,8 @@ export interface ProcessContext {
   fatal(error: unknown): void;
 }
 
-/** What a process tells its parent when it cannot go on. */
-export interface FatalMessage {
-  type: 'fatal';
-  message: string;
-  user: boolean;
-}
+/** What a process tells its parent: that it has loaded and found its run, or that it cannot go on. */
+export type ProcessMessage = { type: 'ready' } | { type: 'fatal'; message: string; user: boolean };
 
 /** Runs a process of the run until `main` returns, and exits: 0, 2 for a user's error, 1 for ours. */
 export async function runProcess(main: (context: ProcessContext) => Promise<void>): Promise<void> {
@@ -52,7 +48,9 @@ export async function runProcess(main: (context: ProcessContext) => Promise<void
   process.on('disconnect', () => end('its parent is gone'));
   process.on('unhandledRejection', fatal);
   try {
-    await main(await prepare(stop.signal));
+    const context = await prepare(stop.signal);
+    process.send?.({ type: 'ready' } satisfies ProcessMessage);
+    await main(context);
     process.exit(0);
   } catch (error) {
     fatal(error);
@@ -98,7 +96,7 @@ function fatal(error: unknown): void {
   console.error(`${timestamp()} fatal: ${user ? message : ((error as Error)?.stack ?? message)}`);
   const leave = () => process.exit(user ? 2 : 1);
   if (!process.connected) leave();
-  process.send?.({ type: 'fatal', message, user } satisfies FatalMessage, undefined, undefined, leave);
+  process.send?.({ type: 'fatal', message, user } satisfies ProcessMessage, undefined, undefined, leave);
   setTimeout(leave, 1000).unref();
 }
 

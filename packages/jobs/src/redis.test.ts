@@ -107,6 +107,18 @@ test('a server that is killed comes back with what it was told', async () => {
   redis.disconnect();
 });
 
+test('a server that dies again and again is given up with a sentence', async () => {
+  const server = await ensure();
+  let pid = 0;
+  const killing = setInterval(() => {
+    if (server.ownedPid !== null && server.ownedPid !== pid) process.kill((pid = server.ownedPid), 'SIGKILL');
+  }, 5);
+  expect(await server.lost).toMatch(
+    /^Redis \((redis|valkey)-server\) ended 6 times, the last time with: .+; mend that/,
+  );
+  clearInterval(killing);
+});
+
 test('a server does not outlive an owner that was killed', async () => {
   const script = `
     import { ensureRedis } from ${JSON.stringify(new URL('./redis.ts', import.meta.url).href)};

@@ -27,6 +27,8 @@ export interface OwnedRedis {
   url: string;
   /** Process id of the private server; null where Redis is somebody else's. */
   readonly ownedPid: number | null;
+  /** Resolves with a sentence when the private server died and cannot be brought back; never otherwise. */
+  readonly lost: Promise<string>;
   /** Ends the private server and removes its folder; does nothing to somebody else's. */
   stop(): Promise<void>;
 }
@@ -40,7 +42,7 @@ export async function ensureRedis(options: RedisOptions): Promise<OwnedRedis> {
   const given = process.env.REDIS_URL;
   if (given) {
     await checkForeign(given);
-    return { url: given, ownedPid: null, stop: async () => undefined };
+    return { url: given, ownedPid: null, lost: new Promise(() => undefined), stop: async () => undefined };
   }
   const server = (await findRedisServer()) ?? (await installRedisServer(options.say));
   if (options.port !== undefined) await checkPort(options.port);
@@ -118,6 +120,8 @@ const MAX_RESTARTS = 5;
 class PrivateRedis implements OwnedRedis {
   readonly url: string;
   ownedPid: number | null = null;
+  readonly lost: Promise<string>;
+  private lose: (sentence: string) => void = () => undefined;
   private readonly command: string[];
   private readonly dir: string;
   private readonly socketDir: string | null;
@@ -139,6 +143,9 @@ class PrivateRedis implements OwnedRedis {
     this.socketDir = socketDir;
     this.url = url;
     this.say = say;
+    this.lost = new Promise((resolve) => {
+      this.lose = resolve;
+    });
   }
 
   static async start(server: string, dir: string, { port, say }: RedisOptions): Promise<PrivateRedis> {
@@ -205,12 +212,25 @@ class PrivateRedis implements OwnedRedis {
 
   /** A server that died goes on from its append-only file; the clients reconnect by themselves. */
   private async restart(): Promise<void> {
-    if (this.stopping || this.restarts >= MAX_RESTARTS) return;
+    if (this.stopping) return;
+    if (this.restarts >= MAX_RESTARTS) {
+      const name = path.basename(this.command[0]);
+      return this.lose(
+        `Redis (${name}) ended ${MAX_RESTARTS + 1} times, the last time with: ${await this.lastWords()}; mend that, or set REDIS_URL to a running one.`,
+      );
+    }
     this.restarts++;
     await sleep(50 * this.restarts);
     if (this.stopping) return;
     this.say('Redis ended unexpectedly; it is started again');
     this.spawn();
+  }
+
+  /** The last line of the server's log. */
+  private async lastWords(): Promise<string> {
+    const log = await readFile(path.join(this.dir, 'redis.log'), 'utf8').catch(() => '');
+    const line = log.trim().split('\n').at(-1) ?? '';
+    return line.replace(/^.*? [#*.-] /, '') || 'it wrote no log';
   }
 
   private async ready(): Promise<void> {
@@ -224,14 +244,8 @@ class PrivateRedis implements OwnedRedis {
       )
         return;
       if (this.ownedPid === null || Date.now() > deadline) {
-        this.restarts = MAX_RESTARTS;
-        const log = await readFile(path.join(this.dir, 'redis.log'), 'utf8').catch(() => '');
-        const last =
-          log
-            .trim()
-            .split('\n')
-            .at(-1)
-            ?.replace(/^.*? [#*.-] /, '') || 'it wrote no log';
+        this.stopping = true;
+        const last = await this.lastWords();
         await this.stop();
         throw new FoveaError(
           `Redis (${path.basename(this.command[0])}) did not start: ${last}; mend that, or set REDIS_URL to a running one.`,

@@ -1,1 +1,0 @@
-import '@fovea/jobs'; process.exit(0);
