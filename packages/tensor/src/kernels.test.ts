@@ -4,7 +4,7 @@
 import { describe, expect, it } from 'vitest';
 import type { StepFunction } from './compile.ts';
 import { compiledEngine, jsEngine, nativeEngines } from './engines.ts';
-import { crossEntropy, layerNorm, quickGelu } from './fused.ts';
+import { crossEntropy, layerNorm, quickGelu } from './functional/index.ts';
 import { valueAndGrads } from './grads.ts';
 import { type Spec, sizeOf } from './graph.ts';
 import { philox } from './random.ts';

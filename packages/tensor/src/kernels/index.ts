@@ -1,8 +1,9 @@
 import type { KernelRules } from '../emitter.ts';
+import { activation } from './activation.ts';
 import { elementwise } from './elementwise.ts';
-import { fused } from './fused.ts';
+import { norm } from './norm.ts';
 import { reduce } from './reduce.ts';
 import { shape } from './shape.ts';
 
 /** Every kernel that can be recorded, by its tfjs name. */
-export const KERNELS: KernelRules = { ...elementwise, ...reduce, ...shape, ...fused };
+export const KERNELS: KernelRules = { ...elementwise, ...reduce, ...shape, ...norm, ...activation };

@@ -1,9 +1,9 @@
-// Kernels of our own for what is slow as a chain of small ones: layer norm and quick-GELU with their gradients. Only
-// the recorder has them; eager engines run the composed form in fused.ts, which is also what they are tested against.
+// Normalisations with their gradients as kernels of our own: slow as a chain of small ones. Only the recorder has them;
+// eager engines run the composed form in functional/norm.ts, which is also what they are tested against.
 
 import type { KernelRules } from '../emitter.ts';
 
-export const fused: KernelRules = {
+export const norm: KernelRules = {
   /** x [..., D], gamma [D], beta [D] -> y [..., D], mean [..., 1], 1/std [..., 1] (Ba et al. 2016). */
   FoveaLayerNorm: {
     infer: ([x]) => {
@@ -40,26 +40,6 @@ export const fused: KernelRules = {
       const m2 = e.node('ReduceMean', [e.node('Mul', [scaled, normal]), last], keep);
       const centred = e.node('Sub', [e.node('Sub', [scaled, m1]), e.node('Mul', [normal, m2])]);
       return [e.node('Mul', [centred, rstd]), dgamma, dbeta];
-    },
-  },
-  /** x · sigmoid(1.702 x), the GELU that CLIP was trained with. */
-  FoveaQuickGelu: {
-    infer: ([x]) => [{ shape: x.shape, dtype: x.dtype }],
-    lower: (e, node) => {
-      const x = e.name(node.inputs[0]);
-      return e.node('Mul', [x, e.node('Sigmoid', [e.node('Mul', [x, e.scalar(1.702)])])]);
-    },
-  },
-  /** dy, x -> dx with s = sigmoid(1.702 x): dx = dy · s · (1 + 1.702 x (1 − s)). */
-  FoveaQuickGeluGrad: {
-    infer: ([dy]) => [{ shape: dy.shape, dtype: dy.dtype }],
-    lower: (e, node) => {
-      const [dy, x] = node.inputs.map((value) => e.name(value));
-      const scaled = e.node('Mul', [x, e.scalar(1.702)]);
-      const s = e.node('Sigmoid', [scaled]);
-      const rest = e.node('Mul', [scaled, e.node('Sub', [e.scalar(1), s])]);
-      const slope = e.node('Mul', [s, e.node('Add', [rest, e.scalar(1)])]);
-      return e.node('Mul', [dy, slope]);
     },
   },
 };

@@ -1,0 +1,5 @@
+// What models call beside tfjs's own functions, under the names of torch.nn.functional.
+
+export { quickGelu } from './activation.ts';
+export { crossEntropy } from './loss.ts';
+export { layerNorm } from './norm.ts';

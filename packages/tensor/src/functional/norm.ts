@@ -1,0 +1,33 @@
+// Normalisations with a gradient of their own. While recording each is one kernel; on an eager engine it is composed
+// from tfjs operations, whose gradients tfjs derives: the oracle for ours.
+
+import { isRecording } from '../recorder.ts';
+import type { Tensor } from '../tf.ts';
+import tf from '../tf.ts';
+
+/** Layer normalisation over the last axis: x [..., D], gamma [D], beta [D] -> [..., D]. Variance is biased, as in PyTorch. */
+export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon = 1e-5): Tensor {
+  if (isRecording()) {
+    const [y] = tf
+      .engine()
+      .runKernel('FoveaLayerNorm', { x, gamma, beta } as never, { epsilon }) as unknown as Tensor[];
+    return y;
+  }
+  const mean = tf.mean(x, -1, true);
+  const centred = tf.sub(x, mean);
+  const variance = tf.mean(tf.square(centred), -1, true);
+  const normal = tf.mul(centred, tf.rsqrt(tf.add(variance, epsilon)));
+  return tf.add(tf.mul(normal, gamma), beta);
+}
+
+tf.registerGradient({
+  kernelName: 'FoveaLayerNorm',
+  inputsToSave: ['x', 'gamma'],
+  outputsToSave: [false, true, true],
+  gradFunc: (dys, [x, gamma, mean, rstd]) => {
+    const [dy] = dys as Tensor[];
+    const inputs = { dy, x, gamma, mean, rstd };
+    const [dx, dgamma, dbeta] = tf.engine().runKernel('FoveaLayerNormGrad', inputs as never) as unknown as Tensor[];
+    return { x: () => dx, gamma: () => dgamma, beta: () => dbeta };
+  },
+});
