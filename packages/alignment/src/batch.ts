@@ -19,7 +19,7 @@ export interface NoiseQuery {
   size: number;
 }
 
-/** Noise [N, size], times [N] and coefficients [N, 4] for N = pictures · draws; row d·pictures + i is draw d of picture i. */
+/** Noise [N, size], times [N] and coefficients [N, 4] for N = pictures · draws; row i·draws + d is draw d of picture i. */
 export function noiseFor(
   { seed, stream, first, pictures, draws, size }: NoiseQuery,
   { diffusion }: Recipe,
@@ -29,9 +29,9 @@ export function noiseFor(
   const noise = new Float32Array(n * size);
   const t = new Float32Array(n);
   const coefficients = new Float32Array(4 * n);
-  for (let d = 0; d < draws; d++) {
-    for (let i = 0; i < pictures; i++) {
-      const row = d * pictures + i;
+  for (let i = 0; i < pictures; i++) {
+    for (let d = 0; d < draws; d++) {
+      const row = i * draws + d;
       fillNormal(noise, row * size, size, seed, `${stream}/noise`, d, first + i);
       const time = drawTimestep(philox(seed, `${stream}/time`, d, first + i), timesteps);
       const { a, b, x, e } = coefficientsAt(time, diffusion.target);

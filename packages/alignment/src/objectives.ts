@@ -1,26 +1,20 @@
 // The terms that stages are made of. Each takes named parameters and a batch and returns a scalar.
 
 import { addNoise, diffusionLoss, unpackCoefficients } from '@fovea/diffusion';
-import {
-  clipLogits,
-  denoise,
-  encodeImage,
-  encodeText,
-  l2Normalise,
-  projectCondition,
-  type VisionOutput,
-} from '@fovea/models';
+import { clipLogits, denoise, encodeImage, l2Normalise, projectCondition, type VisionOutput } from '@fovea/models';
 import type { Recipe } from '@fovea/recipe';
 import { crossEntropy, type NamedTensors, type Tensor, tf } from '@fovea/tensor';
 import type { ModelConfig } from './model.ts';
 
 /** What a step reads besides parameters; P pictures, N = P · draws noisy versions of them. */
 export interface StepInputs extends NamedTensors {
-  /** [P, 3, H, W], RGB in [0, 1]. */
+  /** What the encoder sees: [P, 3, H, W], RGB in [0, 1]. */
   pixels: Tensor;
+  /** What the denoiser reconstructs under that condition; the same pictures, unless pairs are shuffled. */
+  targets: Tensor;
   /** [P] int32 class indices. */
   labels: Tensor;
-  /** [N, 3, H, W] standard normal; row d·P + i belongs to picture i. */
+  /** [N, 3, H, W] standard normal; row i·draws + d belongs to picture i. */
   noise: Tensor;
   /** [N] in [0, 1]. */
   t: Tensor;
@@ -28,9 +22,9 @@ export interface StepInputs extends NamedTensors {
   coefficients: Tensor;
 }
 
-/** Image–text loss: every picture against all class names, mean cross entropy. */
-export function contrastiveLoss(p: NamedTensors, encoded: VisionOutput, labels: Tensor, bags: Tensor): Tensor {
-  return crossEntropy(clipLogits(p, encoded.embeds, encodeText(p, bags)), labels);
+/** Image–text loss: every picture against the features of all class names [C, projection], mean cross entropy. */
+export function contrastiveLoss(p: NamedTensors, encoded: VisionOutput, labels: Tensor, texts: Tensor): Tensor {
+  return crossEntropy(clipLogits(p, encoded.embeds, texts), labels);
 }
 
 /** Mean of 1 − cos(feature, starting feature). */
@@ -50,12 +44,24 @@ export function selectTokens({ pooled, tokens }: VisionOutput, count: number): T
   return parts.length === 1 ? parts[0] : tf.concat(parts, 1);
 }
 
-/** Row i takes the place of row i + 1, cyclically: every picture gets another one's condition. */
-export const shuffleRows = (x: Tensor): Tensor => {
-  const rest = x.shape.slice(1).map(() => 0);
-  const head = tf.slice(x, [0, ...rest], [1, ...rest.map(() => -1)]);
-  return tf.concat([tf.slice(x, [1, ...rest], [-1, ...rest.map(() => -1)]), head], 0);
-};
+/** Row i takes the place of row i + by, cyclically. */
+function roll(x: Tensor, by: number): Tensor {
+  const [head, tail] = tf.split(x, [x.shape[0] - by, by], 0);
+  return tf.concat([tail, head], 0);
+}
+
+/** Every picture's reconstruction under its neighbour's condition: pairs that share nothing but the batch. */
+export function shufflePairs(inputs: StepInputs): StepInputs {
+  const { targets, noise, t, coefficients } = inputs;
+  const draws = noise.shape[0] / targets.shape[0];
+  return {
+    ...inputs,
+    targets: roll(targets, 1),
+    noise: roll(noise, draws),
+    t: roll(t, draws),
+    coefficients: roll(coefficients, draws),
+  };
+}
 
 /**
  * The feedback loss: the denoiser's error on the noisy pictures under the condition of `selected` [P, K, D], averaged
@@ -68,9 +74,13 @@ export function feedbackLoss(
   recipe: Recipe,
   config: ModelConfig,
 ): Tensor {
-  const repeat = (x: Tensor) => (draws === 1 ? x : tf.tile(x, [draws, ...x.shape.slice(1).map(() => 1)]));
   const draws = inputs.noise.shape[0] / inputs.pixels.shape[0];
-  const clean = repeat(tf.sub(tf.mul(inputs.pixels, 2), 1)); // [N, 3, H, W] in [−1, 1]
+  const repeat = (x: Tensor): Tensor => {
+    if (draws === 1) return x;
+    const tiled = tf.tile(tf.expandDims(x, 1), [1, draws, ...x.shape.slice(1).map(() => 1)]);
+    return tf.reshape(tiled, [-1, ...x.shape.slice(1)]);
+  };
+  const clean = repeat(tf.sub(tf.mul(inputs.targets, 2), 1)); // [N, 3, H, W] in [−1, 1]
   const coefficients = unpackCoefficients(inputs.coefficients);
   const noisy = addNoise(clean, inputs.noise, coefficients);
   const { vector, tokens } = projectCondition(p, selected);

@@ -1,14 +1,16 @@
 // The training step of each stage as one function of (inputs, state, constants): encode, denoise, differentiate, clip,
 // update. `compile` records it once; the same function runs eagerly on tfjs for checking and for the bench.
 
-import { applyLora } from '@fovea/models';
+import { applyLora, encodeText, type VisionOutput } from '@fovea/models';
 import type { Recipe, Role, Stage } from '@fovea/recipe';
 import {
   mapValues,
+  microBatches,
   type NamedTensors,
   type Signature,
   type Spec,
   type StepFunction,
+  sliceCount,
   type Tensor,
   tf,
   valueAndGrads,
@@ -21,7 +23,7 @@ import {
   retentionLoss,
   type StepInputs,
   selectTokens,
-  shuffleRows,
+  shufflePairs,
 } from './objectives.ts';
 import { adamw, adamwSpecs, clipByGlobalNorm, globalNorm } from './optim.ts';
 
@@ -69,6 +71,8 @@ export interface StepContext {
   role: Role;
   recipe: Recipe;
   config: ModelConfig;
+  /** Slices that the batch is cut into. @default what {@link slicesOf} says */
+  slices?: number;
 }
 
 type Terms = NamedTensors;
@@ -89,24 +93,45 @@ function effective({ stage }: StepContext, trainable: NamedTensors, constants: N
   return lora ? applyLora(constants, trainable, lora) : { ...constants, ...trainable };
 }
 
+/** One slice of a batch with what all terms share: the encoder's output, computed and differentiated once. */
+interface Encoded {
+  p: NamedTensors;
+  inputs: StepInputs;
+  output: VisionOutput;
+  /** Features of all class names, where the stage reads them. */
+  texts: Tensor | null;
+}
+
+type Objective = (encoded: Encoded) => Terms;
+
 /** Terms that do not go through the denoiser: image–text and retention. */
-export function steadyTerms(context: StepContext, p: NamedTensors, inputs: StepInputs): Terms {
-  const { stage, config } = context;
+function steadyTerms({ stage, config }: StepContext, { p, inputs, output, texts }: Encoded): Terms {
   const terms: Terms = {};
-  if (stage.stage === 'projector') return terms;
-  const contrastive = stage.stage === 'pretrain' || stage.contrastive > 0;
-  const retention = stage.stage === 'align' && stage.retention > 0;
-  if (!contrastive && !retention) return terms;
-  const encoded = encode(p, inputs.pixels, config);
-  if (contrastive) terms.contrastive = contrastiveLoss(p, encoded, inputs.labels, p.bags);
-  if (retention) terms.retention = retentionLoss(encoded, encode(under(p, REFERENCE), inputs.pixels, config).embeds);
+  if (texts) terms.contrastive = contrastiveLoss(p, output, inputs.labels, texts);
+  if (stage.stage === 'align' && stage.retention > 0)
+    terms.retention = retentionLoss(output, encode(under(p, REFERENCE), inputs.pixels, config).embeds);
   return terms;
 }
 
-/** The feedback term, of true pairs or of shuffled ones. */
-export function feedbackTerm(context: StepContext, p: NamedTensors, inputs: StepInputs, shuffled: boolean): Tensor {
-  const selected = selectTokens(encode(p, inputs.pixels, context.config), context.config.denoiser.conditionTokens);
-  return feedbackLoss(p, shuffled ? shuffleRows(selected) : selected, inputs, context.recipe, context.config);
+function feedbackTerm({ recipe, config }: StepContext, { p, output }: Encoded, inputs: StepInputs): Tensor {
+  return feedbackLoss(p, selectTokens(output, config.denoiser.conditionTokens), inputs, recipe, config);
+}
+
+const hasContrastive = (stage: Stage) =>
+  stage.stage === 'pretrain' || (stage.stage === 'align' && stage.contrastive > 0);
+
+/** Under this name the features of the class names are differentiated beside the parameters. */
+const TEXTS = 'texts';
+
+const isText = (name: string) => name.startsWith('text_');
+
+/** Into how many slices a step's batch is cut; see {@link microBatches}. */
+export function slicesOf({ stage, recipe, config }: StepContext): number {
+  const { vision, denoiser } = config;
+  const tokens = (patch: number) => (config.vision.imageSize / patch) ** 2 + 1;
+  const seen = tokens(vision.patchSize) * Math.max(3, vision.mlpRatio) * vision.width;
+  const drawn = recipe.diffusion.draws * (tokens(denoiser.patchSize) + denoiser.conditionTokens) * 4 * denoiser.width;
+  return sliceCount(stage.batch, 4 * Math.max(seen, stage.stage === 'pretrain' ? 0 : drawn));
 }
 
 interface Gradient {
@@ -114,28 +139,55 @@ interface Gradient {
   grads: NamedTensors;
 }
 
+/** Value by term and gradient of one objective, slice by slice. The text tower, the same for all slices, runs once. */
+function differentiate(
+  context: StepContext,
+  objective: Objective,
+  inputs: StepInputs,
+  params: NamedTensors,
+  constants: NamedTensors,
+): Gradient {
+  const { stage } = context;
+  const all = effective(context, params, constants);
+  const texts = hasContrastive(stage) ? encodeText(all, all.bags) : null;
+  const textNames = Object.keys(params).filter(isText);
+  const inner = Object.fromEntries(Object.entries(params).filter(([name]) => !isText(name)));
+  const { mean } = microBatches(context.slices ?? slicesOf(context), inputs, (slice) => {
+    const leaves: NamedTensors = texts && textNames.length > 0 ? { ...inner, [TEXTS]: texts } : inner;
+    const result = valueAndGrads((given) => {
+      const p = effective(context, { ...params, ...given }, constants);
+      const output = encode(p, slice.pixels, context.config);
+      const terms = objective({ p, inputs: slice, output, texts: given[TEXTS] ?? texts });
+      return { value: weighted(stage, terms) as Tensor, aux: terms };
+    }, leaves);
+    return { mean: { ...prefixed('term/', result.aux), ...prefixed('grad/', result.grads) } };
+  });
+  const { [TEXTS]: features, ...grads } = under(mean, 'grad/');
+  if (features) {
+    const towers = Object.fromEntries(textNames.map((name) => [name, params[name]]));
+    const pulled = valueAndGrads(
+      (given) => ({ value: tf.sum(tf.mul(encodeText({ ...all, ...given }, all.bags), features)) }),
+      towers,
+    );
+    Object.assign(grads, pulled.grads);
+  }
+  return { terms: under(mean, 'term/'), grads };
+}
+
 /** Value by term and gradient of the stage's objective for its role. */
 function gradient(context: StepContext, inputs: StepInputs, params: NamedTensors, constants: NamedTensors): Gradient {
   const { stage, role } = context;
-  const differentiate = (fn: (p: NamedTensors) => Terms): Gradient => {
-    const result = valueAndGrads((trainable) => {
-      const terms = fn(effective(context, trainable, constants));
-      return { value: weighted(stage, terms) as Tensor, aux: terms };
-    }, params);
-    return { terms: result.aux, grads: result.grads };
-  };
-  const steady = (p: NamedTensors) => steadyTerms(context, p, inputs);
-  const feedback = (shuffled: boolean) => (p: NamedTensors) => ({
-    feedback: feedbackTerm(context, p, inputs, shuffled),
-  });
-  if (stage.stage === 'pretrain') return differentiate(steady);
-  if (stage.stage === 'projector') return differentiate(feedback(false));
-  const hasSteady = stage.contrastive > 0 || stage.retention > 0;
-  if (role === 'aligned') return differentiate((p) => ({ ...steady(p), ...feedback(false)(p) }));
-  const base = hasSteady ? differentiate(steady) : { terms: {}, grads: mapValues(params, (p) => tf.zerosLike(p)) };
+  const steady: Objective = (encoded) => steadyTerms(context, encoded);
+  const feedback: Objective = (encoded) => ({ feedback: feedbackTerm(context, encoded, encoded.inputs) });
+  const of = (objective: Objective, given = inputs) => differentiate(context, objective, given, params, constants);
+  if (stage.stage === 'pretrain') return of(steady);
+  if (stage.stage === 'projector') return of(feedback);
+  if (role === 'aligned') return of((encoded) => ({ ...steady(encoded), ...feedback(encoded) }));
+  const hasSteady = hasContrastive(stage) || stage.retention > 0;
+  const base = hasSteady ? of(steady) : { terms: {}, grads: mapValues(params, (p) => tf.zerosLike(p)) };
   if (role === 'control') return base;
-  const wanted = globalNorm(differentiate(feedback(false)).grads);
-  const placebo = differentiate(feedback(true));
+  const wanted = globalNorm(of(feedback).grads);
+  const placebo = of(feedback, shufflePairs(inputs));
   const scale = tf.div(wanted, tf.add(globalNorm(placebo.grads), 1e-12));
   const grads = mapValues(base.grads, (g, name) => tf.add(g, tf.mul(placebo.grads[name], scale)));
   return { terms: { ...base.terms, ...placebo.terms }, grads };
@@ -146,12 +198,13 @@ export function trainStep(context: StepContext): StepFunction {
   const optimiser = adamw(context.stage);
   return (inputs, state, constants) => {
     const params = under(state, 'p/');
-    const { terms, grads } = gradient(context, inputs as StepInputs, params, constants);
+    const { scalars, ...batch } = inputs;
+    const { terms, grads } = gradient(context, { ...batch, targets: batch.pixels } as StepInputs, params, constants);
     const next = optimiser.update(
       params,
       clipByGlobalNorm(grads, context.stage.clip),
       { m: under(state, 'm/'), v: under(state, 'v/') },
-      inputs.scalars,
+      scalars,
     );
     const modules = groupByModule(grads);
     return {
@@ -184,10 +237,17 @@ export function probeSignature(
 export function probeStep(context: StepContext): StepFunction {
   return (inputs, _state, constants) => {
     const p = effective(context, under(inputs, 'p/'), constants);
-    const terms = steadyTerms(context, p, inputs as StepInputs);
+    const batch = { ...inputs, targets: inputs.pixels } as StepInputs;
+    const encoded: Encoded = {
+      p,
+      inputs: batch,
+      output: encode(p, batch.pixels, context.config),
+      texts: hasContrastive(context.stage) ? encodeText(p, p.bags) : null,
+    };
+    const terms = steadyTerms(context, encoded);
     if (context.stage.stage !== 'pretrain') {
-      terms.matched = feedbackTerm(context, p, inputs as StepInputs, false);
-      terms.shuffled = feedbackTerm(context, p, inputs as StepInputs, true);
+      terms.matched = feedbackTerm(context, encoded, batch);
+      terms.shuffled = feedbackTerm(context, encoded, shufflePairs(batch));
     }
     return { outputs: terms };
   };

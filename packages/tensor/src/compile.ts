@@ -86,11 +86,8 @@ export function lowerToOnnx(
 function lower(graph: Graph, named: Record<string, Value>): { bytes: Uint8Array; nodes: number } {
   const resolve = simplify(graph);
   const results = mapValues(named, resolve);
-  const emitter = new Emitter(graph);
-  for (const node of liveNodes(graph, Object.values(results))) {
-    const emitted = [KERNELS[node.kernel].lower(emitter, node)].flat();
-    for (const [i, output] of node.outputs.entries()) emitter.bind(output, emitted[i]);
-  }
+  const emitter = new Emitter(graph, KERNELS);
+  for (const node of liveNodes(graph, Object.values(results))) emitter.lower(node);
   const outputs: OnnxValue[] = Object.entries(results).map(([name, value]) => {
     emitter.nodes.push({ op: 'Identity', inputs: [emitter.name(value)], outputs: [name] });
     return { name, type: value.dtype, shape: value.shape };

@@ -11,10 +11,26 @@ export class Emitter {
   readonly initializers: OnnxTensor[] = [];
   readonly #names = new Map<number, string>();
   readonly #shared = new Map<string, string>();
+  readonly #rules: KernelRules;
+  readonly #parent: Emitter | null;
   #next = 0;
 
-  constructor(graph: Graph) {
-    for (const input of graph.inputs) this.#names.set(input.id, input.name as string);
+  /** Given an emitter instead of rules, it writes a body inside that one's graph and may read everything that one has. */
+  constructor(graph: Graph, given: KernelRules | Emitter) {
+    this.#parent = given instanceof Emitter ? given : null;
+    this.#rules = given instanceof Emitter ? given.#rules : given;
+    for (const input of graph.inputs) this.#names.set(input.id, input.name ?? this.fresh());
+  }
+
+  /** A name that nothing else in the model has. */
+  fresh(): string {
+    return this.#parent ? this.#parent.fresh() : `%${this.#next++}`;
+  }
+
+  /** Emits what a recorded node becomes. */
+  lower(node: GraphNode): void {
+    const emitted = [this.#rules[node.kernel].lower(this, node)].flat();
+    for (const [i, output] of node.outputs.entries()) this.bind(output, emitted[i]);
   }
 
   /** Emits one node and returns the name of its first output. */
@@ -24,7 +40,7 @@ export class Emitter {
 
   /** Emits one node with several outputs. */
   multi(op: string, inputs: string[], outputs: number, attributes: AttributeMap = {}, domain?: string): string[] {
-    const names = Array.from({ length: outputs }, () => `%${this.#next++}`);
+    const names = Array.from({ length: outputs }, () => this.fresh());
     this.nodes.push({ op, inputs, outputs: names, attributes, domain });
     return names;
   }
@@ -37,6 +53,7 @@ export class Emitter {
   /** The name that holds a value; constants are emitted when first asked for. */
   name(value: Value): string {
     let name = this.#names.get(value.id);
+    if (name === undefined && this.#parent) return this.#parent.name(value);
     if (name === undefined) {
       if (value.kind !== 'constant') throw new Error(`value ${value.id} was read before it was lowered`);
       name = this.#constant(value);
@@ -63,6 +80,7 @@ export class Emitter {
   }
 
   #share(key: string, type: ElementTypeName, shape: number[], bytes: Uint8Array): string {
+    if (this.#parent) return this.#parent.#share(key, type, shape, bytes);
     let name = this.#shared.get(key);
     if (name === undefined) {
       name = `%c${this.#shared.size}`;

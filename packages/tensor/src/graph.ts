@@ -26,23 +26,42 @@ export interface GraphNode {
   attrs: Record<string, any>;
 }
 
+/** The body of a `FoveaScan` node: it reads slices of the node's first inputs, and any value of the graphs around it. */
+export interface ScanBody {
+  graph: Graph;
+  /** Results that are summed over the slices; they give the node's first outputs. */
+  sums: Value[];
+  /** Results whose rows are joined in the slices' order; they give the node's other outputs. */
+  rows: Value[];
+}
+
 export class Graph {
-  readonly nodes: GraphNode[] = [];
+  nodes: GraphNode[] = [];
   readonly inputs: Value[] = [];
+  readonly #root: Graph;
   #next = 0;
 
-  input(name: string, spec: Spec): Value {
-    const value: Value = { id: this.#next++, kind: 'input', name, ...spec };
+  /** A graph inside another one shares its numbers, so that a value means the same in both. */
+  constructor(parent?: Graph) {
+    this.#root = parent ? parent.#root : this;
+  }
+
+  #id(): number {
+    return this.#root.#next++;
+  }
+
+  input(name: string | undefined, spec: Spec): Value {
+    const value: Value = { id: this.#id(), kind: 'input', name, ...spec };
     this.inputs.push(value);
     return value;
   }
 
   constant(data: NumericArray | number, spec: Spec, name?: string): Value {
-    return { id: this.#next++, kind: 'constant', data, name, ...spec };
+    return { id: this.#id(), kind: 'constant', data, name, ...spec };
   }
 
   node(kernel: string, inputs: Value[], attrs: GraphNode['attrs'], specs: Spec[]): Value[] {
-    const outputs = specs.map((spec): Value => ({ id: this.#next++, kind: 'node', ...spec }));
+    const outputs = specs.map((spec): Value => ({ id: this.#id(), kind: 'node', ...spec }));
     this.nodes.push({ kernel, inputs, outputs, attrs });
     return outputs;
   }
@@ -53,7 +72,10 @@ export const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) 
 export const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((size, i) => size === b[i]);
 
-/** Nodes that some output needs, in order: what nothing reads is not computed. */
+/**
+ * Nodes that some output needs, in order: what nothing reads is not computed. Inside scans too: results that nothing
+ * reads are dropped, and `inputs` of a scan become its sliced inputs followed by every outer value that its body reads.
+ */
 export function liveNodes(graph: Graph, outputs: Iterable<Value>): GraphNode[] {
   const needed = new Set<number>();
   for (const value of outputs) needed.add(value.id);
@@ -61,8 +83,24 @@ export function liveNodes(graph: Graph, outputs: Iterable<Value>): GraphNode[] {
   for (let i = graph.nodes.length - 1; i >= 0; i--) {
     const node = graph.nodes[i];
     if (!node.outputs.some((output) => needed.has(output.id))) continue;
+    if (node.attrs.body) pruneScan(node, needed);
     for (const input of node.inputs) needed.add(input.id);
     live.push(node);
   }
   return live.reverse();
+}
+
+function pruneScan(node: GraphNode, needed: Set<number>): void {
+  const body = node.attrs.body as ScanBody;
+  const sums = body.sums.length;
+  const kept = node.outputs.map((output) => needed.has(output.id));
+  body.sums = body.sums.filter((_, i) => kept[i]);
+  body.rows = body.rows.filter((_, i) => kept[sums + i]);
+  node.outputs = node.outputs.filter((_, i) => kept[i]);
+  const results = [...body.sums, ...body.rows];
+  body.graph.nodes = liveNodes(body.graph, results);
+  const inside = new Set([...body.graph.inputs, ...body.graph.nodes.flatMap((n) => n.outputs)].map((v) => v.id));
+  const read = [...body.graph.nodes.flatMap((n) => n.inputs), ...results];
+  const captured = new Map(read.filter((v) => v.kind !== 'constant' && !inside.has(v.id)).map((v) => [v.id, v]));
+  node.inputs = [...node.inputs.slice(0, body.graph.inputs.length), ...captured.values()];
 }

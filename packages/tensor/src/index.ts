@@ -15,6 +15,7 @@ export { TensorError } from './errors.ts';
 export { crossEntropy, layerNorm, quickGelu } from './functional/index.ts';
 export { type GradResult, valueAndGrads } from './grads.ts';
 export { type NumericArray, type Spec, sizeOf } from './graph.ts';
+export { microBatches, type SliceResult, sliceCount } from './microbatch.ts';
 export * from './random.ts';
 export { isRecording, mapValues } from './recorder.ts';
 export { default as tf, type NamedTensors, type Tensor } from './tf.ts';

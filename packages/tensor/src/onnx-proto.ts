@@ -5,7 +5,7 @@
 export const ElementType = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9, float16: 10, bfloat16: 16 } as const;
 export type ElementTypeName = keyof typeof ElementType;
 
-export type Attribute = number | number[] | string | { int: number } | { ints: number[] };
+export type Attribute = number | number[] | string | { int: number } | { ints: number[] } | { graph: OnnxGraph };
 
 export interface OnnxNode {
   op: string;
@@ -114,6 +114,9 @@ function writeAttribute(w: Writer, name: string, value: Attribute): void {
   } else if ('int' in value) {
     w.int(3, value.int);
     w.int(20, 2);
+  } else if ('graph' in value) {
+    w.message(6, (g) => writeGraph(g, value.graph));
+    w.int(20, 5);
   } else {
     for (const item of value.ints) w.int(8, item);
     w.int(20, 7);
@@ -142,34 +145,34 @@ function writeNode(w: Writer, node: OnnxNode, index: number): void {
   if (node.domain) w.string(7, node.domain);
 }
 
+function writeGraph(g: Writer, graph: OnnxGraph): void {
+  for (const [index, node] of graph.nodes.entries()) g.message(1, (w) => writeNode(w, node, index));
+  g.string(2, graph.name);
+  for (const tensor of graph.initializers) {
+    g.message(5, (w) => {
+      for (const size of tensor.shape) w.int(1, size);
+      w.int(2, ElementType[tensor.type]);
+      w.string(8, tensor.name);
+      w.bytes(9, tensor.bytes);
+    });
+  }
+  for (const value of graph.inputs) g.message(11, (w) => writeValue(w, value));
+  for (const value of graph.outputs) g.message(12, (w) => writeValue(w, value));
+}
+
 /** A serialised ModelProto. Throws nothing; the runtime checks the graph. */
 export function encodeModel(graph: OnnxGraph): Uint8Array {
   const model = new Writer();
   model.int(1, 9);
   model.string(2, 'fovea');
-  model.message(7, (g) => {
-    for (const [index, node] of graph.nodes.entries()) g.message(1, (w) => writeNode(w, node, index));
-    g.string(2, graph.name);
-    for (const tensor of graph.initializers) {
-      g.message(5, (w) => {
-        for (const size of tensor.shape) w.int(1, size);
-        w.int(2, ElementType[tensor.type]);
-        w.string(8, tensor.name);
-        w.bytes(9, tensor.bytes);
-      });
-    }
-    for (const value of graph.inputs) g.message(11, (w) => writeValue(w, value));
-    for (const value of graph.outputs) g.message(12, (w) => writeValue(w, value));
-  });
+  model.message(7, (g) => writeGraph(g, graph));
   model.message(8, (opset) => {
     opset.string(1, '');
     opset.int(2, 20);
   });
-  if (graph.nodes.some((node) => node.domain === 'com.microsoft')) {
-    model.message(8, (opset) => {
-      opset.string(1, 'com.microsoft');
-      opset.int(2, 1);
-    });
-  }
+  model.message(8, (opset) => {
+    opset.string(1, 'com.microsoft');
+    opset.int(2, 1);
+  });
   return model.finish();
 }

@@ -2,7 +2,7 @@
 // graph that is being recorded. It owns no data but the constants that the model's code makes.
 
 import { TensorError } from './errors.ts';
-import { type Graph, type NumericArray, type Spec, sizeOf, type Value } from './graph.ts';
+import { Graph, type NumericArray, type Spec, sizeOf, type Value } from './graph.ts';
 import { KERNELS } from './kernels/index.ts';
 import type { Tensor, TensorInfo } from './tf.ts';
 import tf from './tf.ts';
@@ -146,11 +146,6 @@ export function recordGraph<T>(
   tf.engine().startScope('recording');
   try {
     if (!tf.setBackend(BACKEND)) throw new Error('the recorder backend did not start');
-    const wrap = (value: Value): Tensor => {
-      const dataId = {};
-      values.set(dataId, value);
-      return tf.engine().makeTensorFromTensorInfo({ dataId, shape: value.shape, dtype: value.dtype } as TensorInfo);
-    };
     const given = mapValues(inputs, (spec, name) => wrap(graph.input(name, spec)));
     const frozen = mapValues(constants, ({ data, ...spec }, name) => wrap(graph.constant(data, spec, name)));
     return fn(given, frozen);
@@ -159,6 +154,28 @@ export function recordGraph<T>(
     recording = null;
     if (before) tf.setBackend(before);
   }
+}
+
+/**
+ * Records `fn` as a body inside the graph that is being recorded. `inputs` are what it reads anew each time; every other
+ * tensor that it uses is captured.
+ */
+export function recordBody<T>(inputs: Spec[], fn: (inputs: Tensor[]) => T): { graph: Graph; result: T } {
+  const outer = recording as Graph;
+  const graph = new Graph(outer);
+  recording = graph;
+  try {
+    return { graph, result: fn(inputs.map((spec) => wrap(graph.input(undefined, spec)))) };
+  } finally {
+    recording = outer;
+  }
+}
+
+/** A tensor that stands for a graph value. */
+function wrap(value: Value): Tensor {
+  const dataId = {};
+  values.set(dataId, value);
+  return tf.engine().makeTensorFromTensorInfo({ dataId, shape: value.shape, dtype: value.dtype } as TensorInfo);
 }
 
 /** The graph value behind a tensor made while recording. */

@@ -2,7 +2,7 @@
 // reshapes to the same shape, casts to the same type, reshapes of reshapes, and what was computed before (a model's
 // forward pass is recorded once per gradient that is asked of it). It rewires the nodes in place.
 
-import { type Graph, type GraphNode, sameShape, type Value } from './graph.ts';
+import { type Graph, type GraphNode, type ScanBody, sameShape, type Value } from './graph.ts';
 
 const isAll = (value: Value, number: number) => value.kind === 'constant' && value.data === number;
 
@@ -43,31 +43,99 @@ const identity = (value: Value): string =>
     ? `${value.dtype}[${value.shape}]=${value.data}`
     : `${value.id}`;
 
+/** What is known while walking a graph; a body inside it knows all that and more. */
+class Scope {
+  readonly #alias = new Map<number, Value>();
+  readonly #producer = new Map<number, GraphNode>();
+  readonly #twins = new Map<string, GraphNode>();
+  readonly parent: Scope | null;
+  nodes: GraphNode[] = [];
+
+  constructor(parent: Scope | null = null) {
+    this.parent = parent;
+  }
+
+  /** Where a value's reader should look instead. */
+  resolve = (value: Value): Value => {
+    const other = this.#alias.get(value.id);
+    if (other) return other;
+    return this.parent ? this.parent.resolve(value) : value;
+  };
+
+  producer(value: Value): GraphNode | undefined {
+    return this.#producer.get(value.id) ?? this.parent?.producer(value);
+  }
+
+  twin(key: string): GraphNode | undefined {
+    return this.#twins.get(key) ?? this.parent?.twin(key);
+  }
+
+  replace(value: Value, other: Value): void {
+    this.#alias.set(value.id, other);
+  }
+
+  /** Whether a value is made in this very scope, so that it changes with every slice of a body. */
+  owns(value: Value): boolean {
+    return this.#producer.has(value.id);
+  }
+
+  /** Declares values that exist from the start: a body's inputs. */
+  declare(values: Value[], owner: GraphNode): void {
+    for (const value of values) this.#producer.set(value.id, owner);
+  }
+
+  add(node: GraphNode, key: string | null): void {
+    if (key !== null) this.#twins.set(key, node);
+    for (const output of node.outputs) this.#producer.set(output.id, node);
+    this.nodes.push(node);
+  }
+}
+
 /** Rewires `graph`; returns where a value's reader should look instead. */
 export function simplify(graph: Graph): (value: Value) => Value {
-  const alias = new Map<number, Value>();
-  const producer = new Map<number, GraphNode>();
-  const seen = new Map<string, GraphNode>();
-  const resolve = (value: Value): Value => alias.get(value.id) ?? value;
-  for (const node of graph.nodes) {
-    node.inputs = node.inputs.map(resolve);
-    if (node.kernel === 'Reshape') {
-      const before = producer.get(node.inputs[0].id);
-      if (before?.kernel === 'Reshape') node.inputs = [before.inputs[0]];
-    }
-    const same = node.outputs.length === 1 ? sameAs(node) : null;
-    if (same) {
-      alias.set(node.outputs[0].id, same);
-      continue;
-    }
-    const key = `${node.kernel}(${node.inputs.map(identity).join()})${JSON.stringify(node.attrs)}${node.outputs[0].shape}`;
-    const twin = seen.get(key);
-    if (twin) {
-      for (const [i, output] of node.outputs.entries()) alias.set(output.id, twin.outputs[i]);
-      continue;
-    }
-    seen.set(key, node);
-    for (const output of node.outputs) producer.set(output.id, node);
+  const scope = new Scope();
+  walk(graph, scope);
+  return scope.resolve;
+}
+
+function walk(graph: Graph, scope: Scope): void {
+  for (const node of graph.nodes) visit(node, scope);
+  graph.nodes = scope.nodes;
+}
+
+function visit(node: GraphNode, scope: Scope): void {
+  node.inputs = node.inputs.map(scope.resolve);
+  if (node.attrs.body) {
+    visitScan(node, scope);
+    return;
   }
-  return resolve;
+  // What a body computes from outer values alone is the same for every slice: compute it once, outside.
+  let home = scope;
+  while (home.parent && !node.inputs.some((input) => home.owns(input))) home = home.parent;
+  if (node.kernel === 'Reshape') {
+    const before = scope.producer(node.inputs[0]);
+    if (before?.kernel === 'Reshape') node.inputs = [before.inputs[0]];
+  }
+  const same = node.outputs.length === 1 ? sameAs(node) : null;
+  if (same) {
+    scope.replace(node.outputs[0], same);
+    return;
+  }
+  const key = `${node.kernel}(${node.inputs.map(identity).join()})${JSON.stringify(node.attrs)}${node.outputs[0].shape}`;
+  const twin = scope.twin(key);
+  if (twin) {
+    for (const [i, output] of node.outputs.entries()) scope.replace(output, twin.outputs[i]);
+    return;
+  }
+  home.add(node, key);
+}
+
+function visitScan(node: GraphNode, scope: Scope): void {
+  const body = node.attrs.body as ScanBody;
+  const inner = new Scope(scope);
+  inner.declare(body.graph.inputs, node);
+  walk(body.graph, inner);
+  body.sums = body.sums.map(inner.resolve);
+  body.rows = body.rows.map(inner.resolve);
+  scope.add(node, null);
 }

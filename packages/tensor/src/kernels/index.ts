@@ -3,7 +3,8 @@ import { activation } from './activation.ts';
 import { elementwise } from './elementwise.ts';
 import { norm } from './norm.ts';
 import { reduce } from './reduce.ts';
+import { scan } from './scan.ts';
 import { shape } from './shape.ts';
 
 /** Every kernel that can be recorded, by its tfjs name. */
-export const KERNELS: KernelRules = { ...elementwise, ...reduce, ...shape, ...norm, ...activation };
+export const KERNELS: KernelRules = { ...elementwise, ...reduce, ...shape, ...norm, ...scan, ...activation };
