@@ -107,17 +107,22 @@ export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
   const factor = [rows, columns].map(({ from, to }) => to / from);
   const whole = [rows, columns].every(({ from, to, step }) => to % from === 0 && step * to === from);
   if (mode === 'nearest' && whole && isRecording()) return runKernel('FoveaNearest', { x }, { factor });
-  const [b, c, h] = x.shape as number[];
+  const unchanged = ({ from, to, step }: Axis) => from === to && step === 1;
+  return separable(
+    x,
+    unchanged(rows) ? null : axisMatrix(rows, mode, options),
+    unchanged(columns) ? null : axisMatrix(columns, mode, options),
+  );
+}
+
+/** rows · x · columnsᵀ for each picture of x [B, C, H, W]; null leaves an axis as it is. */
+export function separable(x: Tensor, rows: Tensor | null, columns: Tensor | null): Tensor {
+  const [b, c, h, w] = x.shape as number[];
+  const width = columns === null ? w : (columns.shape[0] as number);
   let y = x;
-  if (columns.to !== columns.from || columns.step !== 1) {
-    const flat = tf.reshape(y, [b * c * h, columns.from]);
-    y = tf.matMul(flat as never, axisMatrix(columns, mode, options) as never, false, true);
-  }
-  if (rows.to !== rows.from || rows.step !== 1) {
-    const pictures = tf.reshape(y, [b * c, rows.from, columns.to]);
-    y = tf.matMul(tf.expandDims(axisMatrix(rows, mode, options), 0) as never, pictures as never);
-  }
-  return tf.reshape(y, [b, c, rows.to, columns.to]);
+  if (columns !== null) y = tf.matMul(tf.reshape(y, [b * c * h, w]) as never, columns as never, false, true);
+  if (rows !== null) y = tf.matMul(tf.expandDims(rows, 0) as never, tf.reshape(y, [b * c, h, width]) as never);
+  return tf.reshape(y, [b, c, rows === null ? h : (rows.shape[0] as number), width]);
 }
 
 tf.registerGradient({

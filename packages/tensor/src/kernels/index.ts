@@ -3,7 +3,9 @@ import { activation } from './activation.ts';
 import { channelNorm } from './channel-norm.ts';
 import { conv } from './conv.ts';
 import { elementwise } from './elementwise.ts';
+import { nhwc } from './nhwc.ts';
 import { norm } from './norm.ts';
+import { pool } from './pool.ts';
 import { reduce } from './reduce.ts';
 import { resize } from './resize.ts';
 import { shape } from './shape.ts';
@@ -17,5 +19,7 @@ export const KERNELS: KernelRules = {
   ...channelNorm,
   ...activation,
   ...conv,
+  ...pool,
   ...resize,
+  ...nhwc,
 };
