@@ -79,6 +79,12 @@ export class Emitter {
     return this.#share(`ints:${values.join()}`, 'int64', [values.length], pack(values, 'int64'));
   }
 
+  /** A small float constant, such as a matrix that a lowering works out; equal ones are shared. */
+  floats(data: Float32Array, shape: readonly number[]): string {
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    return this.#share(`floats:${shape}:${data.join()}`, 'float32', [...shape], bytes);
+  }
+
   #share(key: string, type: ElementTypeName, shape: number[], bytes: Uint8Array): string {
     if (this.#parent) return this.#parent.#share(key, type, shape, bytes);
     let name = this.#shared.get(key);
@@ -112,6 +118,8 @@ function pack(values: readonly number[], type: ElementTypeName): Uint8Array {
 
 /** How one tfjs kernel is recorded and lowered. */
 export interface KernelRule {
+  /** Whether operands may be left out; the attribute `operands` then lists the names of those given. */
+  optional?: boolean;
   /** Output shapes and types; throws on shapes that the kernel does not take. */
   infer(inputs: Value[], attrs: GraphNode['attrs']): { shape: number[]; dtype: Value['dtype'] }[];
   /** Emits the ONNX nodes; returns one emitted name per output. */

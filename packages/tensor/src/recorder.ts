@@ -107,7 +107,10 @@ function register(): void {
       kernelName,
       backendName: BACKEND,
       kernelFunc: ({ inputs, attrs }) => {
-        const outputs = record(kernelName, Object.values(inputs).flat() as TensorInfo[], { ...attrs });
+        const given = Object.entries(inputs).filter(([, x]) => x !== undefined && x !== null);
+        const operands = given.map(([name]) => name);
+        const optional = KERNELS[kernelName].optional ? { operands } : {};
+        const outputs = record(kernelName, given.flatMap(([, x]) => x) as TensorInfo[], { ...attrs, ...optional });
         return outputs.length === 1 ? outputs[0] : outputs;
       },
     });

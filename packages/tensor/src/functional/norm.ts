@@ -4,6 +4,7 @@
 import { isRecording } from '../recorder.ts';
 import type { Tensor } from '../tf.ts';
 import tf from '../tf.ts';
+import { runKernel } from './kernel.ts';
 
 /** Layer normalisation over the last axis: x [..., D], gamma [D], beta [D] -> [..., D]. Variance is biased, as in PyTorch. */
 export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon = 1e-5): Tensor {
@@ -29,5 +30,25 @@ tf.registerGradient({
     const inputs = { dy, x, gamma, mean, rstd };
     const [dx, dgamma, dbeta] = tf.engine().runKernel('FoveaLayerNormGrad', inputs as never) as unknown as Tensor[];
     return { x: () => dx, gamma: () => dgamma, beta: () => dbeta };
+  },
+});
+
+/** Root-mean-square normalisation over the last axis, as torch.nn.functional.rms_norm: x [..., D], gamma [D] -> [..., D]. */
+export function rmsNorm(x: Tensor, gamma: Tensor, epsilon = 1e-6): Tensor {
+  if (isRecording()) return runKernel('FoveaRmsNorm', { x, gamma }, { epsilon });
+  const rstd = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), epsilon));
+  return tf.mul(tf.mul(x, rstd), gamma);
+}
+
+tf.registerGradient({
+  kernelName: 'FoveaRmsNorm',
+  inputsToSave: ['x', 'gamma'],
+  outputsToSave: [false, true],
+  gradFunc: (dys, [x, gamma, rstd]) => {
+    const [dy] = dys as Tensor[];
+    return {
+      x: () => runKernel('FoveaRmsNormInputGrad', { dy, x, gamma, rstd }),
+      gamma: () => runKernel('FoveaRmsNormGammaGrad', { dy, x, rstd }),
+    };
   },
 });

@@ -75,6 +75,26 @@ export const elementwise: KernelRules = {
   Softplus: unary('Softplus'),
   LogicalNot: unary('Not', 'bool'),
   IsNan: unary('IsNaN', 'bool'),
+  IsInf: unary('IsInf', 'bool'),
+  IsFinite: unary((e, x) => e.node('Not', [e.node('Or', [e.node('IsInf', [x]), e.node('IsNaN', [x])])]), 'bool'),
+  Relu6: unary((e, x) => e.node('Clip', [x, e.scalar(0), e.scalar(6)])),
+  Elu: unary('Elu'),
+  EluGrad: {
+    infer: ([dy]) => like(dy),
+    lower: (e, node) => {
+      const [dy, y] = node.inputs.map((input) => e.name(input));
+      return e.node('Mul', [dy, e.node('Add', [e.node('Min', [y, e.scalar(0)]), e.scalar(1)])]);
+    },
+  },
+  Selu: unary('Selu'),
+  Prelu: {
+    infer: ([x, alpha]) => [{ shape: broadcastShape(x.shape, alpha.shape), dtype: x.dtype }],
+    lower: (e, node) => {
+      const [x, alpha] = node.inputs.map((input) => e.name(input));
+      const below = e.node('Mul', [alpha, e.node('Min', [x, e.scalar(0)])]);
+      return e.node('Add', [e.node('Relu', [x]), below]);
+    },
+  },
   LeakyRelu: withAttrs('LeakyRelu', (node) => ({ alpha: node.attrs.alpha })),
   ClipByValue: unary((e, x, node) =>
     e.node('Clip', [x, e.scalar(node.attrs.clipValueMin), e.scalar(node.attrs.clipValueMax)]),
@@ -107,6 +127,7 @@ export const elementwise: KernelRules = {
     return e.node('Mul', [d, d]);
   }),
   FloorDiv: binary((e, a, b) => e.node('Floor', [e.node('Div', [a, b])])),
+  Mod: binary((e, a, b) => e.node('Sub', [a, e.node('Mul', [b, e.node('Floor', [e.node('Div', [a, b])])])])),
   Equal: binary('Equal', 'bool'),
   NotEqual: binary((e, a, b) => e.node('Not', [e.node('Equal', [a, b])]), 'bool'),
   Greater: binary('Greater', 'bool'),

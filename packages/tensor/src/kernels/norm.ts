@@ -42,4 +42,43 @@ export const norm: KernelRules = {
       return [e.node('Mul', [centred, rstd]), dgamma, dbeta];
     },
   },
+  /** x [..., D], gamma [D] -> y [..., D], 1/rms [..., 1] (Zhang and Sennrich 2019). */
+  FoveaRmsNorm: {
+    infer: ([x]) => [
+      { shape: x.shape, dtype: x.dtype },
+      { shape: [...x.shape.slice(0, -1), 1], dtype: x.dtype },
+    ],
+    lower: (e, { inputs: [x, gamma], attrs: { epsilon } }) => {
+      const last = e.ints([x.shape.length - 1]);
+      const sums = e.node('ReduceSumSquare', [e.name(x), last], { keepdims: { int: 1 } });
+      const mean = e.node('Mul', [sums, e.scalar(1 / (x.shape.at(-1) as number))]);
+      const rstd = e.node('Reciprocal', [e.node('Sqrt', [e.node('Add', [mean, e.scalar(epsilon)])])]);
+      return [e.node('Mul', [e.node('Mul', [e.name(x), rstd]), e.name(gamma)]), rstd];
+    },
+  },
+  /** dy, x, gamma, 1/rms -> dx = (γ·dy − x̂·mean(γ·dy·x̂)) / rms. */
+  FoveaRmsNormInputGrad: {
+    infer: ([dy]) => [{ shape: dy.shape, dtype: dy.dtype }],
+    lower: (e, node) => {
+      const [dy, x, gamma, rstd] = node.inputs.map((value) => e.name(value));
+      const last = e.ints([node.inputs[1].shape.length - 1]);
+      const scaled = e.node('Mul', [dy, gamma]);
+      const share = e.node('ReduceMean', [e.node('Mul', [scaled, x]), last], { keepdims: { int: 1 } });
+      const pull = e.node('Mul', [x, e.node('Mul', [share, e.node('Mul', [rstd, rstd])])]);
+      return e.node('Mul', [e.node('Sub', [scaled, pull]), rstd]);
+    },
+  },
+  /** dy, x, 1/rms -> dgamma [D]. */
+  FoveaRmsNormGammaGrad: {
+    infer: ([_dy, x]) => [{ shape: x.shape.slice(-1), dtype: x.dtype }],
+    lower: (e, node) => {
+      const [dy, x, rstd] = node.inputs.map((value) => e.name(value));
+      const lead = e.ints(Array.from({ length: node.inputs[1].shape.length - 1 }, (_, i) => i));
+      const product = e.node('Mul', [e.node('Mul', [dy, x]), rstd]);
+      return e.node('ReduceSum', [product, lead], {
+        keepdims: { int: 0 },
+        noop_with_empty_axes: { int: 1 },
+      });
+    },
+  },
 };

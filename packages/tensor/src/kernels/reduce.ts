@@ -116,5 +116,36 @@ export const reduce: KernelRules = {
       });
     },
   },
+  TopK: {
+    infer: ([x], { k }) => {
+      const shape = [...x.shape.slice(0, -1), k];
+      return [
+        { shape, dtype: x.dtype },
+        { shape, dtype: 'int32' },
+      ];
+    },
+    lower: (e, node) => {
+      const { k, sorted } = node.attrs;
+      const [values, indices] = e.multi('TopK', [e.name(node.inputs[0]), e.ints([k])], 2, {
+        sorted: { int: sorted ? 1 : 0 },
+      });
+      return [values, cast(e, indices, 'int32')];
+    },
+  },
+  Einsum: {
+    infer: (inputs, { equation }) => {
+      const [terms, result] = equation.replace(/\s/g, '').split('->');
+      const sizes = new Map<string, number>();
+      for (const [i, term] of terms.split(',').entries())
+        for (const [axis, label] of [...term].entries()) sizes.set(label, inputs[i].shape[axis]);
+      return [{ shape: [...result].map((label) => sizes.get(label) as number), dtype: inputs[0].dtype }];
+    },
+    lower: (e, node) =>
+      e.node(
+        'Einsum',
+        node.inputs.map((input) => e.name(input)),
+        { equation: node.attrs.equation },
+      ),
+  },
   BatchMatMul: matMul,
 };

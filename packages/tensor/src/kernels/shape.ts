@@ -1,6 +1,6 @@
 // Kernels that move data without computing: reshape, transpose, slice, concat, gather, scatter, pad, fill.
 
-import type { KernelRule, KernelRules } from '../emitter.ts';
+import type { Emitter, KernelRule, KernelRules } from '../emitter.ts';
 import { type GraphNode, type Spec, sizeOf, type Value } from '../graph.ts';
 import { cast } from './elementwise.ts';
 
@@ -91,6 +91,27 @@ const segmentSum: KernelRule = {
     return e.node('ScatterND', [zeros, rows, e.name(x)], { reduction: 'add' });
   },
 };
+
+/** start, start + step, … of the length and type of `y`. */
+function progression(e: Emitter, start: number, step: number, { shape: [length], dtype }: Value): string {
+  const values = Float32Array.from({ length }, (_, i) => start + i * step);
+  const line = e.floats(values, [length]);
+  return dtype === 'float32' ? line : cast(e, line, dtype);
+}
+
+/** Padding that repeats the border pixel, as ONNX has none: each axis is joined to its reversed ends. */
+function symmetricPad(e: Emitter, x: string, sizes: readonly number[], paddings: [number, number][]): string {
+  return paddings.reduce((y, [before, after], axis) => {
+    const end = (from: number, to: number) =>
+      e.node('Slice', [y, e.ints([from]), e.ints([to]), e.ints([axis]), e.ints([-1])]);
+    const size = sizes[axis];
+    const parts = [];
+    if (before > 0) parts.push(end(before - 1, -(2 ** 31)));
+    parts.push(y);
+    if (after > 0) parts.push(end(size - 1, size - 1 - after < 0 ? -(2 ** 31) : size - 1 - after));
+    return parts.length === 1 ? y : e.node('Concat', parts, { axis: { int: axis } });
+  }, x);
+}
 
 export const shape: KernelRules = {
   Reshape: reshaping((x, { shape: wanted }) => completeShape(wanted, sizeOf(x.shape))),
@@ -221,6 +242,55 @@ export const shape: KernelRules = {
       const scalar = e.scalar(node.attrs.value, dtype);
       return wanted.length === 0 ? scalar : e.node('Expand', [scalar, e.ints(wanted)]);
     },
+  },
+  MirrorPad: {
+    infer: ([x], { paddings }) => [
+      { shape: x.shape.map((s, i) => s + paddings[i][0] + paddings[i][1]), dtype: x.dtype },
+    ],
+    lower: (e, node) => {
+      const { paddings, mode } = node.attrs;
+      const pads = [...paddings.map((p: number[]) => p[0]), ...paddings.map((p: number[]) => p[1])];
+      const [x] = node.inputs;
+      if (mode === 'reflect') return e.node('Pad', [e.name(x), e.ints(pads)], { mode: 'reflect' });
+      return symmetricPad(e, e.name(x), x.shape, paddings);
+    },
+  },
+  DepthToSpace: {
+    infer: ([x], { blockSize: k, dataFormat }) => {
+      if (dataFormat !== 'NHWC') throw new Error(`depthToSpace is recorded for NHWC, not ${dataFormat}`);
+      const [b, h, w, c] = x.shape;
+      return [{ shape: [b, h * k, w * k, c / (k * k)], dtype: x.dtype }];
+    },
+    lower: (e, { inputs: [x], outputs: [y], attrs: { blockSize: k } }) => {
+      const [b, h, w] = x.shape;
+      const cells = e.node('Reshape', [e.name(x), e.ints([b, h, w, k, k, y.shape[3]])]);
+      const turned = e.node('Transpose', [cells], { perm: { ints: [0, 1, 3, 2, 4, 5] } });
+      return e.node('Reshape', [turned, e.ints(y.shape)]);
+    },
+  },
+  ScatterNd: {
+    infer: ([_indices, updates], { shape: wanted }) => [{ shape: wanted, dtype: updates.dtype }],
+    lower: (e, { inputs: [indices, updates], outputs: [y] }) => {
+      const zeros = e.node('Expand', [e.scalar(0, y.dtype), e.ints(y.shape)]);
+      const at = e.node('Cast', [e.name(indices)], { to: { int: 7 } });
+      return e.node('ScatterND', [zeros, at, e.name(updates)], { reduction: 'add' });
+    },
+  },
+  TensorScatterUpdate: {
+    infer: ([x]) => [{ shape: x.shape, dtype: x.dtype }],
+    lower: (e, { inputs: [x, indices, updates] }) =>
+      e.node('ScatterND', [e.name(x), e.node('Cast', [e.name(indices)], { to: { int: 7 } }), e.name(updates)]),
+  },
+  Range: {
+    infer: (_inputs, { start, stop, step, dtype }) => [
+      { shape: [Math.max(0, Math.ceil((stop - start) / step))], dtype: dtype ?? 'float32' },
+    ],
+    lower: (e, { attrs: { start, step }, outputs: [y] }) => progression(e, start, step, y),
+  },
+  LinSpace: {
+    infer: (_inputs, { num }) => [{ shape: [num], dtype: 'float32' }],
+    lower: (e, { attrs: { start, stop, num }, outputs: [y] }) =>
+      progression(e, start, num > 1 ? (stop - start) / (num - 1) : 0, y),
   },
   ZerosLike: full(0),
   OnesLike: full(1),
