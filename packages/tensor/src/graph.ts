@@ -24,6 +24,8 @@ export interface GraphNode {
   outputs: Value[];
   // biome-ignore lint/suspicious/noExplicitAny: kernel attributes are as various as the kernels; each rule narrows its own.
   attrs: Record<string, any>;
+  /** Which outputs something reads; set by {@link liveNodes}. */
+  used?: boolean[];
 }
 
 export class Graph {
@@ -60,7 +62,8 @@ export function liveNodes(graph: Graph, outputs: Iterable<Value>): GraphNode[] {
   const live: GraphNode[] = [];
   for (let i = graph.nodes.length - 1; i >= 0; i--) {
     const node = graph.nodes[i];
-    if (!node.outputs.some((output) => needed.has(output.id))) continue;
+    node.used = node.outputs.map((output) => needed.has(output.id));
+    if (!node.used.includes(true)) continue;
     for (const input of node.inputs) needed.add(input.id);
     live.push(node);
   }
