@@ -3,13 +3,13 @@
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compile, lowerToOnnx, type StepFunction } from './compile.ts';
+import type { StepFunction } from './compile.ts';
 import { compiledEngine, jsEngine } from './engines.ts';
 import { attention } from './functional/index.ts';
 import { valueAndGrads } from './grads.ts';
-import { sizeOf, type Spec } from './graph.ts';
+import { type Spec, sizeOf } from './graph.ts';
 import { philox } from './random.ts';
-import type { NamedTensors, Tensor } from './tf.ts';
+import type { NamedTensors } from './tf.ts';
 import tf from './tf.ts';
 
 interface Case {
@@ -88,7 +88,10 @@ describe('attention', () => {
       fc.asyncProperty(cases, async (c) => {
         const specs = specsOf(c);
         const values = valuesOf(specs);
-        if (c.mask === 'additive') values.mask.forEach((x, i) => { if (x > 1) values.mask[i] = Number.NEGATIVE_INFINITY; });
+        if (c.mask === 'additive')
+          values.mask.forEach((x, i) => {
+            if (x > 1) values.mask[i] = Number.NEGATIVE_INFINITY;
+          });
         const trained = c.mask === 'additive' ? ['q', 'k', 'v', 'mask'] : ['q', 'k', 'v'];
         const fn = step(c, trained);
         const expected = await jsEngine.run(fn, { inputs: specs }, values);

@@ -177,8 +177,8 @@ export async function compile(fn: StepFunction, signature: Signature, options: C
     interOpNumThreads: 1,
     executionMode: 'sequential',
     graphOptimizationLevel: 'all',
-    enableCpuMemArena: true,
-    enableMemPattern: true,
+    enableCpuMemArena: !process.env.NOARENA,
+    enableMemPattern: !process.env.NOPAT,
     logSeverityLevel: 3,
     extra: { session: { intra_op: { allow_spinning: (options.threads ?? 1) > 1 ? '1' : '0' } } },
   });

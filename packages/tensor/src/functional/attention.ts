@@ -28,8 +28,9 @@ export interface AttentionOptions {
  * Throws a {@link TensorError} that names the shapes when they do not fit together.
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
+  const [queries, keys, width] = [q.shape[2], k.shape[2], q.shape[3]] as number[];
   const attrs: AttentionAttributes = {
-    scale: options.scale ?? 1 / Math.sqrt(q.shape[3]),
+    scale: options.scale ?? 1 / Math.sqrt(width),
     causal: options.causal ?? false,
     keptBytes: options.keptBytes ?? KEPT_BYTES,
     blockBytes: options.blockBytes ?? BLOCK_BYTES,
@@ -37,7 +38,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
   };
   if (!options.mask) return attend(q, k, v, undefined, attrs);
   const bias = biasOf(options.mask); // [B | 1, H | 1, T | 1, S | 1]
-  return tf.mul(attend(q, k, v, bias, { ...attrs, biased: true }), seesAny(bias, q.shape[2], k.shape[2], attrs.causal));
+  return tf.mul(attend(q, k, v, bias, { ...attrs, biased: true }), seesAny(bias, queries, keys, attrs.causal));
 }
 
 /** A mask as finite addends of rank 4. */
@@ -51,7 +52,7 @@ function biasOf(mask: Tensor): Tensor {
 function seesAny(bias: Tensor, queries: number, keys: number, causal: boolean): Tensor {
   const value = () => {
     let open: Tensor = tf.cast(tf.greater(bias, MASKED), 'float32');
-    if (causal && bias.shape[3] > 1) {
+    if (causal && bias.shape[3] !== 1) {
       if (bias.shape[2] === 1) {
         const last = Array.from({ length: queries }, (_, i) => Math.min(i, keys - 1));
         const seen = tf.gather(tf.cumsum(open, 3), tf.tensor1d(last, 'int32'), 3); // [B | 1, H | 1, 1, T]
@@ -78,7 +79,8 @@ function attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | undefined, attrs
   let scores: Tensor = tf.matMul(tf.mul(q, attrs.scale) as never, k as never, false, true); // [B, H, T, S]
   if (bias) scores = tf.add(scores, bias);
   if (attrs.causal) {
-    const seen = tf.broadcastTo(tf.cast(causalMask(q.shape[2], k.shape[2]), 'float32'), scores.shape);
+    const [queries, keys] = scores.shape.slice(2);
+    const seen = tf.broadcastTo(tf.cast(causalMask(queries, keys), 'float32'), scores.shape);
     scores = tf.where(tf.cast(seen, 'bool'), scores, tf.fill(scores.shape, MASKED));
   }
   return tf.matMul(tf.softmax(scores) as never, v as never);

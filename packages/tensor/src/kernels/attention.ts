@@ -72,8 +72,14 @@ class Operands {
     let scores = e.node('MatMul', [scaled, swapped(e, this.rows(k, 0, block.keys))]);
     if (bias) scores = e.node('Add', [scores, this.#biasOf(bias, block)]);
     if (!attrs.causal || block.keys <= block.start + 1) return scores;
-    const query = e.node('Range', [block.start, block.end, 1].map((x) => e.scalar(x, 'int64')));
-    const key = e.node('Range', [0, block.keys, 1].map((x) => e.scalar(x, 'int64')));
+    const query = e.node(
+      'Range',
+      [block.start, block.end, 1].map((x) => e.scalar(x, 'int64')),
+    );
+    const key = e.node(
+      'Range',
+      [0, block.keys, 1].map((x) => e.scalar(x, 'int64')),
+    );
     const seen = e.node('GreaterOrEqual', [e.node('Unsqueeze', [query, e.ints([1])]), key]);
     return e.node('Where', [seen, scores, e.scalar(MASKED)]);
   }
