@@ -24,6 +24,8 @@ export interface GraphNode {
   outputs: Value[];
   // biome-ignore lint/suspicious/noExplicitAny: kernel attributes are as various as the kernels; each rule narrows its own.
   attrs: Record<string, any>;
+  /** Which outputs something reads; set by {@link liveNodes}. */
+  used?: boolean[];
 }
 
 /** The body of a `FoveaScan` node: it reads slices of the node's first inputs, and any value of the graphs around it. */
@@ -82,21 +84,23 @@ export function liveNodes(graph: Graph, outputs: Iterable<Value>): GraphNode[] {
   const live: GraphNode[] = [];
   for (let i = graph.nodes.length - 1; i >= 0; i--) {
     const node = graph.nodes[i];
-    if (!node.outputs.some((output) => needed.has(output.id))) continue;
-    if (node.attrs.body) pruneScan(node, needed);
+    node.used = node.outputs.map((output) => needed.has(output.id));
+    if (!node.used.includes(true)) continue;
+    if (node.attrs.body) pruneScan(node);
     for (const input of node.inputs) needed.add(input.id);
     live.push(node);
   }
   return live.reverse();
 }
 
-function pruneScan(node: GraphNode, needed: Set<number>): void {
+function pruneScan(node: GraphNode): void {
   const body = node.attrs.body as ScanBody;
   const sums = body.sums.length;
-  const kept = node.outputs.map((output) => needed.has(output.id));
+  const kept = node.used as boolean[];
   body.sums = body.sums.filter((_, i) => kept[i]);
   body.rows = body.rows.filter((_, i) => kept[sums + i]);
   node.outputs = node.outputs.filter((_, i) => kept[i]);
+  node.used = node.outputs.map(() => true);
   const results = [...body.sums, ...body.rows];
   body.graph.nodes = liveNodes(body.graph, results);
   const inside = new Set([...body.graph.inputs, ...body.graph.nodes.flatMap((n) => n.outputs)].map((v) => v.id));

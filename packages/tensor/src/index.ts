@@ -1,3 +1,4 @@
+export { checkpoint } from './checkpoint.ts';
 export {
   type CompileOptions,
   compile,
