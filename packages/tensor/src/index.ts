@@ -12,7 +12,7 @@ export {
 } from './compile.ts';
 export { compiledEngine, type Engine, jsEngine, nativeEngines } from './engines.ts';
 export { TensorError } from './errors.ts';
-export { crossEntropy, layerNorm, quickGelu } from './functional/index.ts';
+export * from './functional/index.ts';
 export { type GradResult, valueAndGrads } from './grads.ts';
 export { type NumericArray, type Spec, sizeOf } from './graph.ts';
 export * from './random.ts';

@@ -3,17 +3,32 @@
 import { isRecording } from '../recorder.ts';
 import type { Tensor } from '../tf.ts';
 import tf from '../tf.ts';
+import { runKernel } from './kernel.ts';
 
 /** x · sigmoid(1.702 x), element-wise (OpenAI CLIP's activation). */
 export function quickGelu(x: Tensor): Tensor {
-  if (isRecording()) return tf.engine().runKernel('FoveaQuickGelu', { x } as never) as Tensor;
+  if (isRecording()) return runKernel('FoveaQuickGelu', { x });
   return tf.mul(x, tf.sigmoid(tf.mul(x, 1.702)));
 }
 
-tf.registerGradient({
-  kernelName: 'FoveaQuickGelu',
-  inputsToSave: ['x'],
-  gradFunc: (dy, [x]) => ({
-    x: () => tf.engine().runKernel('FoveaQuickGeluGrad', { dy, x } as never) as Tensor,
-  }),
-});
+/** x · sigmoid(x), element-wise: torch.nn.functional.silu. */
+export function silu(x: Tensor): Tensor {
+  if (isRecording()) return runKernel('FoveaSilu', { x });
+  return tf.mul(x, tf.sigmoid(x));
+}
+
+/** x · Φ(x), element-wise: torch.nn.functional.gelu, exact ('none', by erf) or by its 'tanh' form. */
+export function gelu(x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor {
+  if (isRecording()) return runKernel('FoveaGelu', { x }, { approximate });
+  if (approximate === 'none') return tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1));
+  const inner = tf.add(x, tf.mul(tf.mul(x, tf.square(x)), 0.044715));
+  return tf.mul(tf.mul(x, 0.5), tf.add(tf.tanh(tf.mul(inner, Math.sqrt(2 / Math.PI))), 1));
+}
+
+for (const name of ['FoveaQuickGelu', 'FoveaSilu', 'FoveaGelu']) {
+  tf.registerGradient({
+    kernelName: name,
+    inputsToSave: ['x'],
+    gradFunc: (dy, [x], attrs) => ({ x: () => runKernel(`${name}Grad`, { dy: dy as Tensor, x }, attrs) }),
+  });
+}
