@@ -147,6 +147,59 @@ def denoise(p, noisy, t, condition, c):
     return unpatchify(linear(p, "denoiser.patch_out", modulate(plain_norm(picture), shift, scale)), c["patchSize"])
 
 
+def resnet(p, name, x, signal, groups):
+    def norm(part, y):
+        return F.group_norm(y, groups, p[f"{name}.{part}.weight"], p[f"{name}.{part}.bias"])
+
+    def conv(part, y, padding=1):
+        return F.conv2d(y, p[f"{name}.{part}.weight"], p[f"{name}.{part}.bias"], padding=padding)
+
+    y = conv("conv1", F.silu(norm("norm1", x))) + linear(p, f"{name}.time_emb_proj", signal)[:, :, None, None]
+    y = conv("conv2", F.silu(norm("norm2", y)))
+    return (conv("conv_shortcut", x, 0) if f"{name}.conv_shortcut.weight" in p else x) + y
+
+
+def cross_attention(p, name, x, over, head_width):
+    q, k, v = (linear(p, f"{name}.to_{part}", y).unflatten(2, (-1, head_width)).transpose(1, 2)
+               for part, y in zip("qkv", (x, over, over)))
+    return linear(p, f"{name}.to_out.0", F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+def transformer(p, name, x, condition, c):
+    b, d, h, w = x.shape
+    y = F.group_norm(x, c["groups"], p[f"{name}.norm.weight"], p[f"{name}.norm.bias"], 1e-6)
+    y = linear(p, f"{name}.proj_in", y.flatten(2).transpose(1, 2))  # [B, HW, D]
+    block = f"{name}.transformer_blocks.0"
+    normed = layer_norm(p, f"{block}.norm1", y)
+    y = y + cross_attention(p, f"{block}.attn1", normed, normed, c["headWidth"])
+    y = y + cross_attention(p, f"{block}.attn2", layer_norm(p, f"{block}.norm2", y), condition, c["headWidth"])
+    hidden, gate = linear(p, f"{block}.ff.net.0.proj", layer_norm(p, f"{block}.norm3", y)).chunk(2, 2)
+    y = y + linear(p, f"{block}.ff.net.2", hidden * F.gelu(gate))
+    return linear(p, f"{name}.proj_out", y).transpose(1, 2).reshape(b, d, h, w) + x
+
+
+def unet(p, x, t, condition, c):
+    def conv(name, y, **options):
+        return F.conv2d(y, p[f"{name}.weight"], p[f"{name}.bias"], padding=1, **options)
+
+    def both(block, y):
+        y = resnet(p, f"{block}.resnets.0", y, signal, c["groups"])
+        return transformer(p, f"{block}.attentions.0", y, condition, c)
+
+    half = c["widths"][0] // 2
+    angles = t[:, None] * torch.exp(torch.arange(half) * (-math.log(10000) / half))
+    time = linear(p, "time_embedding.linear_1", torch.cat([angles.cos(), angles.sin()], 1))
+    signal = F.silu(linear(p, "time_embedding.linear_2", F.silu(time)))
+    low = both("down_blocks.0", conv("conv_in", x))
+    high = both("down_blocks.1", conv("down_blocks.0.downsamplers.0.conv", low, stride=2))
+    middle = resnet(p, "mid_block.resnets.1", both("mid_block", high), signal, c["groups"])
+    up = F.interpolate(both("up_blocks.0", torch.cat([middle, high], 1)), scale_factor=2.0)
+    wide = conv("up_blocks.0.upsamplers.0.conv", up)
+    last = both("up_blocks.1", torch.cat([wide, low], 1))
+    last = F.group_norm(last, c["groups"], p["conv_norm_out.weight"], p["conv_norm_out.bias"])
+    return conv("conv_out", F.silu(last))
+
+
 # --- the cases, in the order of src/bench/cases.ts --------------------------------------------------------------------
 
 
@@ -220,6 +273,15 @@ def vit_stack(settings, tensors):
     return gradient_case(inputs, loss_of)
 
 
+def unet_stack(settings, tensors):
+    inputs, p = part(tensors, "input/"), part(tensors, "constant/")
+    for name in ("x", "condition"):
+        inputs[name].requires_grad_()
+    return gradient_case(
+        inputs, lambda given: F.mse_loss(unet(p, given["x"], given["t"], given["condition"], settings), given["target"])
+    )
+
+
 def gradient_case(inputs, loss_of):
     """Value and gradient of a scalar by everything in `inputs` that wants one."""
     fn = maybe_compile(loss_of)
@@ -248,7 +310,7 @@ def encoder_inference(settings, tensors):
     return step, lambda features: {"features": raw(features)}
 
 
-CASES = {"align-step": align_step, "vit-stack": vit_stack, "encoder-inference": encoder_inference}
+CASES = {"align-step": align_step, "vit-stack": vit_stack, "unet-stack": unet_stack, "encoder-inference": encoder_inference}
 
 
 def open_case(name, settings, tensors):

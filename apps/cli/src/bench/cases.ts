@@ -17,8 +17,9 @@ import { encoderLayer, encoderLayerSpecs, initialise, type Weights } from '@fove
 import { type AlignStage, loadRecipe } from '@fovea/recipe';
 import { mapValues, type NumericArray, type StepFunction, sizeOf, type Tensor, tf, valueAndGrads } from '@fovea/tensor';
 import { philox } from '@fovea/tensor/random';
+import { type UnetConfig, unet, unetSpecs } from './unet.ts';
 
-export const CASES = ['align-step', 'vit-stack', 'encoder-inference'] as const;
+export const CASES = ['align-step', 'vit-stack', 'unet-stack', 'encoder-inference'] as const;
 export type CaseName = (typeof CASES)[number];
 
 export interface Given {
@@ -45,8 +46,15 @@ export interface Case {
 
 /** Builds a case; the same name gives the same numbers in every process. */
 export function openCase(name: CaseName): Promise<Case> {
-  return { 'align-step': alignStep, 'vit-stack': vitStack, 'encoder-inference': encoderInference }[name]();
+  return OPEN[name]();
 }
+
+const OPEN: Record<CaseName, () => Promise<Case>> = {
+  'align-step': alignStep,
+  'vit-stack': vitStack,
+  'unet-stack': unetStack,
+  'encoder-inference': encoderInference,
+};
 
 /** Classes of the made-up batch; with the weights' words they set the size of the image–text term. */
 const CLASSES = 144;
@@ -136,6 +144,36 @@ async function vitStack(): Promise<Case> {
       return { outputs: { loss: value, ...prefixed('grad/', grads) } };
     },
     data: { inputs: { ...weights, x: normal([batch, tokens, size.width], 'x') }, state: {}, constants: {} },
+  };
+}
+
+/** A frozen U-Net: its error, and that error's gradient by the noisy picture and the condition, as alignment needs it. */
+async function unetStack(): Promise<Case> {
+  const config: UnetConfig = { channels: 4, widths: [64, 128], headWidth: 32, crossWidth: 256, groups: 32 };
+  const [batch, side] = [4, 32];
+  const picture = [batch, config.channels, side, side];
+  const times = Float32Array.from({ length: batch }, (_, i) => 100 + 200 * i);
+  return {
+    name: 'unet-stack',
+    batch,
+    settings: { ...config },
+    fn: ({ x, condition, t, target }, _state, p) => {
+      const forward = (given: Record<string, Tensor>) => ({
+        value: tf.mean(tf.squaredDifference(unet(p, given.x, t, given.condition, config), target)) as Tensor,
+      });
+      const { value, grads } = valueAndGrads(forward, { x, condition });
+      return { outputs: { loss: value, ...prefixed('grad/', grads) } };
+    },
+    data: {
+      inputs: {
+        x: normal(picture, 'x'),
+        condition: normal([batch, 77, config.crossWidth], 'condition'),
+        t: { shape: [batch], data: times },
+        target: normal(picture, 'target'),
+      },
+      state: {},
+      constants: initialise(unetSpecs(config), 0),
+    },
   };
 }
 
