@@ -34,7 +34,6 @@ const LAYER = (i: number) => `vision_model.encoder.layers.${i}`;
 
 export function visionSpecs(c: VisionConfig): ParamSpecs {
   const tokens = (c.imageSize / c.patchSize) ** 2 + 1;
-  const hidden = Math.round(c.width * c.mlpRatio);
   const specs: ParamSpecs = {
     'vision_model.embeddings.class_embedding': normal([c.width]),
     'vision_model.embeddings.patch_embedding.weight': normal(
@@ -46,17 +45,19 @@ export function visionSpecs(c: VisionConfig): ParamSpecs {
     ...layerNormSpecs('vision_model.post_layernorm', c.width),
     'visual_projection.weight': normal([c.projection, c.width], 1 / Math.sqrt(c.width)),
   };
-  for (let i = 0; i < c.layers; i++) {
-    Object.assign(
-      specs,
-      layerNormSpecs(`${LAYER(i)}.layer_norm1`, c.width),
-      attentionSpecs(`${LAYER(i)}.self_attn`, c.width, c.layers),
-      layerNormSpecs(`${LAYER(i)}.layer_norm2`, c.width),
-      linearSpecs(`${LAYER(i)}.mlp.fc1`, c.width, hidden),
-      linearSpecs(`${LAYER(i)}.mlp.fc2`, hidden, c.width, 1 / Math.sqrt(2 * c.layers * c.width)),
-    );
-  }
+  for (let i = 0; i < c.layers; i++) Object.assign(specs, encoderLayerSpecs(LAYER(i), c));
   return specs;
+}
+
+export function encoderLayerSpecs(layer: string, c: Pick<VisionConfig, 'width' | 'layers' | 'mlpRatio'>): ParamSpecs {
+  const hidden = Math.round(c.width * c.mlpRatio);
+  return {
+    ...layerNormSpecs(`${layer}.layer_norm1`, c.width),
+    ...attentionSpecs(`${layer}.self_attn`, c.width, c.layers),
+    ...layerNormSpecs(`${layer}.layer_norm2`, c.width),
+    ...linearSpecs(`${layer}.mlp.fc1`, c.width, hidden),
+    ...linearSpecs(`${layer}.mlp.fc2`, hidden, c.width, 1 / Math.sqrt(2 * c.layers * c.width)),
+  };
 }
 
 export interface VisionOutput {
@@ -69,6 +70,13 @@ export interface VisionOutput {
 }
 
 const norm = (p: NamedTensors, name: string, x: Tensor) => layerNorm(x, p[`${name}.weight`], p[`${name}.bias`]);
+
+/** One pre-norm block under the name `layer`: x [B, T, D] -> [B, T, D]. */
+export function encoderLayer(p: NamedTensors, layer: string, x: Tensor, heads: number): Tensor {
+  const y = tf.add(x, selfAttention(p, `${layer}.self_attn`, norm(p, `${layer}.layer_norm1`, x), heads));
+  const hidden = quickGelu(linear(p, `${layer}.mlp.fc1`, norm(p, `${layer}.layer_norm2`, y))); // [B, T, 4D]
+  return tf.add(y, linear(p, `${layer}.mlp.fc2`, hidden));
+}
 
 /** pixels [B, 3, H, W], RGB in [0, 1] -> tokens and features. */
 export function encodeImage(p: NamedTensors, pixels: Tensor, c: VisionConfig): VisionOutput {
@@ -84,12 +92,7 @@ export function encodeImage(p: NamedTensors, pixels: Tensor, c: VisionConfig): V
   let x: Tensor = tf.concat([cls, patches], 1); // [B, 1 + N, D]
   x = tf.add(x, p['vision_model.embeddings.position_embedding.weight']);
   x = norm(p, 'vision_model.pre_layrnorm', x);
-  for (let i = 0; i < c.layers; i++) {
-    const layer = LAYER(i);
-    x = tf.add(x, selfAttention(p, `${layer}.self_attn`, norm(p, `${layer}.layer_norm1`, x), c.heads));
-    const hidden = quickGelu(linear(p, `${layer}.mlp.fc1`, norm(p, `${layer}.layer_norm2`, x))); // [B, 1 + N, 4D]
-    x = tf.add(x, linear(p, `${layer}.mlp.fc2`, hidden));
-  }
+  for (let i = 0; i < c.layers; i++) x = encoderLayer(p, LAYER(i), x, c.heads);
   const pooled = norm(p, 'vision_model.post_layernorm', tf.reshape(tf.slice(x, [0, 0, 0], [-1, 1, -1]), [b, c.width]));
   const tokens = tf.slice(x, [0, 1, 0], [-1, -1, -1]);
   return { tokens, pooled, embeds: linear(p, 'visual_projection', pooled) };

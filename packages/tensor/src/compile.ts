@@ -41,6 +41,8 @@ export type StepFunction = (inputs: NamedTensors, state: NamedTensors, constants
 export interface CompileOptions {
   /** Threads inside one operation. @default 1 */
   threads?: number;
+  /** Where onnxruntime writes its profile, a path prefix; it is complete once the program is disposed of. */
+  profile?: string;
 }
 
 /** What a compiled program is made of; sizes in bytes. */
@@ -106,13 +108,21 @@ function lower(graph: Graph, named: Record<string, Value>): { bytes: Uint8Array;
 export class Program {
   readonly report: ProgramReport;
   readonly #session: InferenceSession;
+  readonly #profiled: boolean;
   readonly #signature: Signature;
   readonly #fetches: Record<string, OrtTensor> = {};
   #state: Record<string, OrtTensor> = {};
   #next: Record<string, OrtTensor> = {};
 
-  constructor(session: InferenceSession, signature: Signature, outputs: Record<string, Spec>, report: ProgramReport) {
+  constructor(
+    session: InferenceSession,
+    signature: Signature,
+    outputs: Record<string, Spec>,
+    report: ProgramReport,
+    profiled = false,
+  ) {
     this.#session = session;
+    this.#profiled = profiled;
     this.#signature = signature;
     this.report = report;
     for (const [name, spec] of Object.entries(signature.state ?? {})) {
@@ -159,6 +169,7 @@ export class Program {
   }
 
   async dispose(): Promise<void> {
+    if (this.#profiled) this.#session.endProfiling();
     await this.#session.release();
   }
 }
@@ -177,17 +188,19 @@ export async function compile(fn: StepFunction, signature: Signature, options: C
     enableCpuMemArena: true,
     enableMemPattern: true,
     logSeverityLevel: 3,
+    ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),
     extra: { session: { intra_op: { allow_spinning: (options.threads ?? 1) > 1 ? '1' : '0' } } },
   });
   const bytesOf = (specs: Record<string, Spec> = {}) =>
     Object.values(specs).reduce((sum, s) => sum + 4 * sizeOf(s.shape), 0);
-  return new Program(session, signature, outputs, {
+  const report = {
     nodes,
     constantBytes: bytesOf(signature.constants),
     stateBytes: bytesOf(signature.state),
     traceMs: traced - started,
     sessionMs: performance.now() - traced,
-  });
+  };
+  return new Program(session, signature, outputs, report, options.profile !== undefined);
 }
 
 function allocate({ shape, dtype }: Spec): OrtTensor {

@@ -1,0 +1,194 @@
+// What is timed: four computations, each as one function of (inputs, state, constants) with the weights and the batch
+// that every peer is given. The peers' own versions of them are in ../../bench/*.py, in the order of this file.
+
+import {
+  adamwScalars,
+  imageTower,
+  inputSpecs,
+  modelConfig,
+  noiseFor,
+  readWeightFile,
+  type StepContext,
+  timestepsOf,
+  trainableSpecs,
+  trainStep,
+} from '@fovea/alignment';
+import { encoderLayer, encoderLayerSpecs, initialise, type Weights } from '@fovea/models';
+import { type AlignStage, loadRecipe } from '@fovea/recipe';
+import { mapValues, type NumericArray, type StepFunction, sizeOf, type Tensor, tf, valueAndGrads } from '@fovea/tensor';
+import { philox } from '@fovea/tensor/random';
+import { type UnetConfig, unet, unetSpecs } from './unet.ts';
+
+export const CASES = ['align-step', 'vit-stack', 'unet-stack', 'encoder-inference'] as const;
+export type CaseName = (typeof CASES)[number];
+
+export interface Given {
+  shape: number[];
+  data: NumericArray;
+}
+
+/** Tensors of a case by role: given anew at every step, carried from step to step, frozen. */
+export interface CaseData {
+  inputs: Record<string, Given>;
+  state: Record<string, Given>;
+  constants: Record<string, Given>;
+}
+
+export interface Case {
+  name: CaseName;
+  /** Samples per step. */
+  batch: number;
+  /** What the peers must know besides the tensors. */
+  settings: Record<string, unknown>;
+  fn: StepFunction;
+  data: CaseData;
+}
+
+/** Builds a case; the same name gives the same numbers in every process. */
+export function openCase(name: CaseName): Promise<Case> {
+  return OPEN[name]();
+}
+
+const OPEN: Record<CaseName, () => Promise<Case>> = {
+  'align-step': alignStep,
+  'vit-stack': vitStack,
+  'unet-stack': unetStack,
+  'encoder-inference': encoderInference,
+};
+
+/** Classes of the made-up batch; with the weights' words they set the size of the image–text term. */
+const CLASSES = 144;
+
+const uniform = (shape: number[], stream: string): Given => {
+  const rng = philox(0, `bench/${stream}`);
+  return { shape, data: Float32Array.from({ length: sizeOf(shape) }, () => rng.uniform()) };
+};
+
+const normal = (shape: number[], stream: string): Given => {
+  const rng = philox(0, `bench/${stream}`);
+  return { shape, data: Float32Array.from({ length: sizeOf(shape) }, () => rng.normal()) };
+};
+
+const zeros = ({ shape }: { shape: number[] }): Given => ({ shape, data: new Float32Array(sizeOf(shape)) });
+
+const prefixed = <T>(prefix: string, record: Record<string, T>): Record<string, T> =>
+  Object.fromEntries(Object.entries(record).map(([name, value]) => [prefix + name, value]));
+
+/** The default recipe's align step, role `aligned`, on the shipped weights and a made-up batch of the recipe's size. */
+async function alignStep(): Promise<Case> {
+  const { recipe, recipeDir } = await loadRecipe('emoji');
+  const stage = recipe.stages.find((each): each is AlignStage => each.stage === 'align') as AlignStage;
+  const { weights, vocabulary } = await readWeightFile(recipe.weights as string, recipeDir);
+  const config = modelConfig(recipe, vocabulary.length);
+  const trainable = mapValues(trainableSpecs(stage, config), (_, name) => weights[name]);
+  const frozen = Object.fromEntries(Object.entries(weights).filter(([name]) => !(name in trainable)));
+  const context: StepContext = { stage, role: 'aligned', recipe, config };
+  const { batch } = stage;
+  const { imageSize } = recipe.data;
+  const { draws } = recipe.diffusion;
+  const specs = inputSpecs(batch, draws, imageSize);
+  const query = { seed: 0, stream: 'bench', first: 0, pictures: batch, draws, size: 3 * imageSize ** 2 };
+  const rng = philox(0, 'bench/classes');
+  const words = vocabulary.length;
+  return {
+    name: 'align-step',
+    batch,
+    settings: { ...config, prediction: recipe.denoiser.prediction, stage, draws },
+    fn: trainStep(context),
+    data: {
+      inputs: {
+        pixels: uniform(specs.pixels.shape, 'pixels'),
+        labels: { shape: [batch], data: Int32Array.from({ length: batch }, () => rng.int(CLASSES)) },
+        ...mapValues(noiseFor(query, recipe, timestepsOf(recipe, stage)), (data, name) => ({
+          shape: specs[name].shape,
+          data,
+        })),
+        // The first step's bias corrections at the peak learning rate, so that a wrong update would show.
+        scalars: { shape: [3], data: adamwScalars(0, stage.steps, { ...stage, warmup: 0 }) },
+      },
+      state: {
+        ...prefixed('p/', trainable),
+        ...prefixed('m/', mapValues(trainable, zeros)),
+        ...prefixed('v/', mapValues(trainable, zeros)),
+      },
+      constants: { ...frozen, bags: bags(words) },
+    },
+  };
+}
+
+function bags(words: number): Given {
+  const rng = philox(0, 'bench/bags');
+  const data = new Float32Array(CLASSES * words);
+  for (let row = 0; row < CLASSES; row++) for (let i = 0; i < 2; i++) data[row * words + rng.int(words)] += 0.5;
+  return { shape: [CLASSES, words], data };
+}
+
+/** CLIP's blocks at ViT-Ti's width: mean square of the output, and its gradient by every parameter and the input. */
+async function vitStack(): Promise<Case> {
+  const size = { width: 192, layers: 6, heads: 3, mlpRatio: 4 };
+  const [batch, tokens] = [16, 65];
+  const names = Array.from({ length: size.layers }, (_, i) => `layers.${i}`);
+  const weights = names.reduce<Weights>(
+    (all, name) => Object.assign(all, initialise(encoderLayerSpecs(name, size), 0)),
+    {},
+  );
+  return {
+    name: 'vit-stack',
+    batch,
+    settings: size,
+    fn: (inputs) => {
+      const forward = ({ x, ...p }: Record<string, Tensor>) => ({
+        value: tf.mean(tf.square(names.reduce((y, name) => encoderLayer(p, name, y, size.heads), x))) as Tensor,
+      });
+      const { value, grads } = valueAndGrads(forward, inputs);
+      return { outputs: { loss: value, ...prefixed('grad/', grads) } };
+    },
+    data: { inputs: { ...weights, x: normal([batch, tokens, size.width], 'x') }, state: {}, constants: {} },
+  };
+}
+
+/** A frozen U-Net: its error, and that error's gradient by the noisy picture and the condition, as alignment needs it. */
+async function unetStack(): Promise<Case> {
+  const config: UnetConfig = { channels: 4, widths: [64, 128], headWidth: 32, crossWidth: 256, groups: 32 };
+  const [batch, side] = [4, 32];
+  const picture = [batch, config.channels, side, side];
+  const times = Float32Array.from({ length: batch }, (_, i) => 100 + 200 * i);
+  return {
+    name: 'unet-stack',
+    batch,
+    settings: { ...config },
+    fn: ({ x, condition, t, target }, _state, p) => {
+      const forward = (given: Record<string, Tensor>) => ({
+        value: tf.mean(tf.squaredDifference(unet(p, given.x, t, given.condition, config), target)) as Tensor,
+      });
+      const { value, grads } = valueAndGrads(forward, { x, condition });
+      return { outputs: { loss: value, ...prefixed('grad/', grads) } };
+    },
+    data: {
+      inputs: {
+        x: normal(picture, 'x'),
+        condition: normal([batch, 77, config.crossWidth], 'condition'),
+        t: { shape: [batch], data: times },
+        target: normal(picture, 'target'),
+      },
+      state: {},
+      constants: initialise(unetSpecs(config), 0),
+    },
+  };
+}
+
+/** The evaluator's image tower on the shipped weights, at the evaluator's batch. */
+async function encoderInference(): Promise<Case> {
+  const { recipe, recipeDir } = await loadRecipe('emoji');
+  const { weights, vocabulary } = await readWeightFile(recipe.weights as string, recipeDir);
+  const config = modelConfig(recipe, vocabulary.length);
+  const [fn, { inputs, constants }] = imageTower(weights, config);
+  const { shape } = inputs.pixels;
+  return {
+    name: 'encoder-inference',
+    batch: shape[0],
+    settings: { ...config },
+    fn,
+    data: { inputs: { pixels: uniform(shape, 'pixels') }, state: {}, constants: { ...constants } },
+  };
+}

@@ -1,0 +1,215 @@
+// One case, measured: every peer in a process of its own, first checked to compute what we compute, then timed in turn
+// with us, so that a noisy machine is noisy for both. Nobody computes out of turn.
+
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { decodeSafetensors, encodeSafetensors, FoveaError } from '@fovea/artifacts';
+import { type Case, type CaseName, type Given, openCase } from './cases.ts';
+import { OURS, type Peer, type PeerName, PeerProcess } from './peers.ts';
+import type { OpType } from './profile.ts';
+
+export interface MeasureOptions {
+  threads: number;
+  /** Paired runs per peer. */
+  pairs: number;
+  peers: Record<string, Peer>;
+  say: (text: string) => void;
+}
+
+export interface PeerResult {
+  /** Median milliseconds of a step. */
+  ms: number;
+  /** Peak resident memory during the timed steps over that of the warmed-up framework, MiB. */
+  peakMB: number;
+  /** Median of (its time / ours) over the pairs, and the 10th and 90th percentile. */
+  ratio: number;
+  ratioLow: number;
+  ratioHigh: number;
+}
+
+export interface CaseResult {
+  name: CaseName;
+  oursMs: number;
+  oursPeakMB: number;
+  peers: Partial<Record<PeerName, PeerResult>>;
+  absent: Partial<Record<PeerName, string>>;
+  batch: number;
+  build: { nodes: number; traceMs: number; sessionMs: number };
+  opTypes: OpType[];
+}
+
+/** Lets the threads of whoever computed last go to sleep. */
+const REST_MS = 30;
+const PATIENCE_MS = 600_000;
+
+export async function measureCase(name: CaseName, options: MeasureOptions): Promise<CaseResult> {
+  const { threads, say } = options;
+  const folder = await mkdtemp(path.join(tmpdir(), 'fovea-bench-'));
+  const living: PeerProcess[] = [];
+  try {
+    const found = await openCase(name);
+    const file = path.join(folder, 'case.safetensors');
+    await writeFile(file, encodeCase(found));
+    const start = async (command: string[]) => {
+      const peer = new PeerProcess(command, threads);
+      living.push(peer);
+      const about = await peer.ask({ do: 'prepare', case: name, settings: found.settings, file }, PATIENCE_MS);
+      const out = path.join(folder, `digest-${living.length}.safetensors`);
+      await peer.ask({ do: 'check', file: out }, PATIENCE_MS);
+      return { peer, about, digest: await readDigest(out) };
+    };
+    say(`${name}: building`);
+    const ours = await start(OURS);
+    const { peers, absent } = await startPeers(name, options, start, ours.digest);
+    const result = await interleave(name, ours.peer, peers, options);
+    const { nodes, traceMs, sessionMs } = ours.about as never;
+    const { opTypes } = await ours.peer.ask({ do: 'profile', case: name, file });
+    return {
+      name,
+      ...result,
+      absent,
+      batch: found.batch,
+      build: { nodes, traceMs, sessionMs },
+      opTypes: opTypes as OpType[],
+    };
+  } finally {
+    for (const peer of living) peer.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+type Started = Map<PeerName, PeerProcess>;
+type Start = (command: string[]) => Promise<{ peer: PeerProcess; digest: Digest }>;
+
+async function startPeers(name: CaseName, options: MeasureOptions, start: Start, ours: Digest) {
+  const peers: Started = new Map();
+  const absent: Partial<Record<PeerName, string>> = {};
+  for (const [key, peer] of Object.entries(options.peers) as [PeerName, Peer][]) {
+    if ('absent' in peer) {
+      absent[key] = peer.absent;
+      continue;
+    }
+    options.say(`${name}: building ${key}`);
+    const started = await start(peer.command).catch((error: Error) => error.message);
+    if (typeof started === 'string') {
+      absent[key] = started;
+      continue;
+    }
+    const difference = compareDigests(ours, started.digest);
+    if (difference)
+      throw new FoveaError(
+        `The case ${name} is not timed beside ${key}, because the two do not compute the same: ${difference}; mend one of them.`,
+      );
+    peers.set(key, started.peer);
+  }
+  return { peers, absent };
+}
+
+/** Pair by pair, who goes first in turn. */
+async function interleave(name: CaseName, ours: PeerProcess, peers: Started, { pairs, say }: MeasureOptions) {
+  const time = async (peer: PeerProcess) => {
+    await new Promise((resolve) => setTimeout(resolve, REST_MS));
+    return (await peer.ask({ do: 'run' }, PATIENCE_MS)).ms as number;
+  };
+  for (const peer of [ours, ...peers.values()]) {
+    await time(peer);
+    await peer.ask({ do: 'mark' });
+  }
+  const mine: number[] = [];
+  const theirs = new Map([...peers.keys()].map((key) => [key, [] as { ms: number; ratio: number }[]]));
+  for (let i = 0; i < pairs; i++) {
+    if (i % 5 === 0) say(`${name}: ${i} of ${pairs} pairs`);
+    if (peers.size === 0) mine.push(await time(ours));
+    for (const [key, peer] of peers) {
+      const early = i % 2 === 0 ? await time(ours) : null;
+      const ms = await time(peer);
+      const own = early ?? (await time(ours));
+      mine.push(own);
+      theirs.get(key)?.push({ ms, ratio: ms / own });
+    }
+  }
+  const memory = async (peer: PeerProcess) => (await peer.ask({ do: 'memory' })).peakMB as number;
+  const results: Partial<Record<PeerName, PeerResult>> = {};
+  for (const [key, runs] of theirs) {
+    const ratios = runs.map(({ ratio }) => ratio);
+    results[key] = {
+      ms: quantile(
+        runs.map(({ ms }) => ms),
+        0.5,
+      ),
+      peakMB: await memory(peers.get(key) as PeerProcess),
+      ratio: quantile(ratios, 0.5),
+      ratioLow: quantile(ratios, 0.1),
+      ratioHigh: quantile(ratios, 0.9),
+    };
+  }
+  return { oursMs: quantile(mine, 0.5), oursPeakMB: await memory(ours), peers: results };
+}
+
+/** The q-quantile, linear between neighbours. */
+export function quantile(values: readonly number[], q: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = q * (sorted.length - 1);
+  const low = sorted[Math.floor(at)];
+  return low + (at - Math.floor(at)) * (sorted[Math.ceil(at)] - low);
+}
+
+function encodeCase({ data }: Case): Uint8Array {
+  const tensors = new Map<string, Given>();
+  for (const [prefix, part] of [
+    ['input', data.inputs],
+    ['state', data.state],
+    ['constant', data.constants],
+  ] as const) {
+    for (const [name, given] of Object.entries(part)) tensors.set(`${prefix}/${name}`, given);
+  }
+  return encodeSafetensors(tensors as Map<string, { shape: number[]; data: Float32Array }>);
+}
+
+export type Digest = Map<string, Float32Array>;
+
+async function readDigest(file: string): Promise<Digest> {
+  const { tensors } = decodeSafetensors(await readFile(file), 'a peer of the bench', { allowNonFinite: true });
+  return new Map([...tensors].map(([name, { data }]) => [name, data as Float32Array]));
+}
+
+/** Largest error of a tensor, as a share of its root mean square. */
+const RELATIVE = 1e-3;
+/** That of an updated parameter, small enough that a wrong update or weight decay shows. */
+const RELATIVE_UPDATED = 4e-6;
+/** Numbers this much smaller than their kind's largest are noise, such as the gradient of an attention's key bias. */
+const FLOOR = 1e-4;
+
+/**
+ * Why two results are not those of one computation, or null. Outputs of ours that the peer does not report are left
+ * out, but for gradients, state and loss. Sizes and errors are root mean squares; of updated parameters only those with
+ * a gradient above the noise are looked at, because AdamW makes a full step of any noise.
+ */
+export function compareDigests(ours: Digest, theirs: Digest): string | null {
+  const scale = new Map<string, number>();
+  for (const [name, data] of ours) scale.set(kind(name), Math.max(scale.get(kind(name)) ?? 0, rms(data)));
+  for (const [name, data] of theirs) {
+    const mine = ours.get(name);
+    if (!mine) return `we do not report "${name}"`;
+    if (mine.length !== data.length) return `"${name}" has ${data.length} elements there and ${mine.length} here`;
+    const moment = ours.get(name.replace(/^state\/p\//, 'state/m/')) as Float32Array;
+    const updated = name.startsWith('state/p/');
+    const noise = FLOOR * (scale.get(kind(name)) ?? 0);
+    const quiet = FLOOR * (scale.get('state/m') ?? 0);
+    const error = rms(mine.map((value, i) => (updated && Math.abs(moment[i]) < quiet ? 0 : value - data[i])));
+    const allowed = updated ? RELATIVE_UPDATED * rms(mine) : RELATIVE * (rms(mine) + noise);
+    if (!(error <= allowed))
+      return `"${name}" differs by ${error.toExponential(2)} (root mean square), and ${allowed.toExponential(2)} is allowed`;
+  }
+  const missing = [...ours.keys()].find((name) => /^(grad|state)\/|^loss$|^features$/.test(name) && !theirs.has(name));
+  return missing ? `"${missing}" is not reported there` : null;
+}
+
+const kind = (name: string) => name.match(/^(grad|state\/[pmv])\//)?.[1] ?? name;
+
+function rms(data: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < data.length; i++) sum += data[i] ** 2;
+  return Math.sqrt(sum / Math.max(1, data.length));
+}

@@ -1,0 +1,60 @@
+// Where our time goes: a few steps under onnxruntime's profiler, in a run that is not timed, summed by the kind of
+// operation.
+
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { compile, mapValues, type Signature, type StepFunction } from '@fovea/tensor';
+import type { CaseData } from './cases.ts';
+
+export interface OpType {
+  op: string;
+  /** Milliseconds per step. */
+  ms: number;
+  /** Nodes per step. */
+  nodes: number;
+}
+
+const STEPS = 5;
+
+interface ProfileEvent {
+  cat: string;
+  name: string;
+  /** Microseconds. */
+  dur: number;
+  args?: { op_name?: string };
+}
+
+/** Milliseconds and nodes per step by operation, the longest first. */
+export async function opTypes(
+  fn: StepFunction,
+  signature: Signature,
+  data: CaseData,
+  threads: number,
+): Promise<OpType[]> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'fovea-profile-'));
+  try {
+    const program = await compile(fn, signature, { threads, profile: path.join(folder, 'step') });
+    program.setState(mapValues(data.state, (given) => given.data));
+    const inputs = mapValues(data.inputs, (given) => given.data);
+    for (let i = 0; i < STEPS; i++) await program.run(inputs);
+    await program.dispose();
+    const [file] = readdirSync(folder);
+    return sumByOp(JSON.parse(readFileSync(path.join(folder, file), 'utf8')));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** The first of the steps is left out: it allocates. */
+function sumByOp(events: ProfileEvent[]): OpType[] {
+  const kernels = events.filter(({ cat, name }) => cat === 'Node' && name.endsWith('_kernel_time'));
+  const perStep = kernels.length / STEPS;
+  const totals = new Map<string, OpType>();
+  for (const { dur, args } of kernels.slice(Math.round(perStep))) {
+    const op = args?.op_name ?? 'unknown';
+    const total = totals.get(op) ?? { op, ms: 0, nodes: 0 };
+    totals.set(op, { op, ms: total.ms + dur / 1000 / (STEPS - 1), nodes: total.nodes + 1 / (STEPS - 1) });
+  }
+  return [...totals.values()].sort((a, b) => b.ms - a.ms);
+}
