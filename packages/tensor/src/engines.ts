@@ -1,10 +1,11 @@
 // The engines that can run one function: ours, which compiles it, and eager tfjs on whatever backend is installed. The
 // eager ones are the debugger and the oracle; the tests and the bench run over this list.
 
-import { createRequire } from 'node:module';
 import { compile, type Signature, type StepFunction } from './compile.ts';
+import { TensorError } from './errors.ts';
 import type { NumericArray } from './graph.ts';
 import { mapValues } from './recorder.ts';
+import { loadTensorFlow } from './tensorflow.ts';
 import type { NamedTensors } from './tf.ts';
 import tf from './tf.ts';
 
@@ -58,19 +59,19 @@ const eagerEngine = (backend: string, name: string): Engine => ({
 /** tfjs in plain JavaScript: slow, everywhere, and the reference for every kernel and gradient. */
 export const jsEngine = eagerEngine('cpu', 'tfjs cpu (eager)');
 
-/** Why each optional eager engine is missing, or the engine. */
-export function nativeEngines(): { name: string; engine: Engine | null; reason: string }[] {
+/**
+ * The optional eager engines, or why each is missing. They share this process with onnxruntime.
+ *
+ * @param threads threads inside one operation, fixed by the first call in a process. @default all cores
+ */
+export function nativeEngines(threads?: number): { name: string; engine: Engine | null; reason: string }[] {
   return ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'].map((name) => {
     try {
-      createRequire(import.meta.url)(name);
-      return { name, engine: eagerEngine('tensorflow', `${name} (eager)`), reason: '' };
+      const { device } = loadTensorFlow(name, threads);
+      return { name, engine: eagerEngine('tensorflow', `${name} (eager, ${device})`), reason: '' };
     } catch (error) {
-      const reason = (error as Error).message.split('\n')[0].slice(0, 120);
-      return {
-        name,
-        engine: null,
-        reason: /Cannot find module '@tensorflow/.test(reason) ? 'not installed' : 'its native binding is not built',
-      };
+      if (!(error instanceof TensorError)) throw error;
+      return { name, engine: null, reason: error.message };
     }
   });
 }

@@ -48,9 +48,10 @@ export default defineCommand({
     const pairs = wholeNumber('--pairs', args.pairs, 1, 1000);
     const { recipe } = await loadRecipe(args.recipe);
     const step = alignStep(recipe, batch);
-    const engines = [jsEngine, ...nativeEngines().flatMap(({ engine }) => (engine ? [engine] : []))];
+    const native = nativeEngines(recipe.engine.threads);
+    const engines = [jsEngine, ...native.flatMap(({ engine }) => (engine ? [engine] : []))];
     const result = await measure(step, engines, pairs, recipe.engine.threads);
-    const absent = nativeEngines().filter(({ engine }) => engine === null);
+    const absent = native.filter(({ engine }) => engine === null);
     if (args.json) {
       console.log(
         JSON.stringify(
