@@ -250,14 +250,15 @@ async function install(tfjs, binding, origin) {
   return path.join(target, 'tfjs_binding.node');
 }
 
-/** Runs the engine in a process of its own; says what it is, or why it does not work. */
+/** Trains in a process of its own and says on what; a binding that fails is taken away, never left to fall to the CPU. */
 async function check(tfjs, device) {
   const { code, stdout, stderr } = await run(process.execPath, [path.join(here, 'check.cjs'), tfjs.dir]);
-  if (code !== 0) throw new Sentence(`The binding is built but does not work here: ${lastLine(stderr, /Error/)}`);
-  const { version, gpu } = JSON.parse(lastLine(stdout));
+  const { version, gpu } = code === 0 ? JSON.parse(lastLine(stdout)) : {};
+  if (code !== 0 || (device === 'cuda' && !gpu)) await rm(path.join(tfjs.dir, 'lib/napi-v8'), { recursive: true });
+  if (code !== 0) throw new Sentence(`The binding was built but does not work here: ${lastLine(stderr, /Error/)}`);
   if (device === 'cuda' && !gpu)
     throw new Sentence(
-      `TensorFlow ${version} is built for CUDA but finds no usable GPU here and would run on the CPU: check nvidia-smi, or provision with --cpu.`,
+      `TensorFlow ${version} was built for CUDA but finds no usable GPU here, so its binding was not kept: check nvidia-smi and run this again, or leave --cuda out.`,
     );
   return `TensorFlow ${version} trains on the ${gpu ? 'GPU' : 'CPU'}`;
 }
