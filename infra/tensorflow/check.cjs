@@ -3,9 +3,8 @@
 
 const util = require('node:util');
 
-// tfjs-node 4.22 calls these, which Node 23 removed.
-util.isNullOrUndefined ??= (x) => x === null || x === undefined;
-util.isArray ??= Array.isArray;
+// tfjs-node 4.22 calls these; Node 23 and later lack the first and warn of the second.
+Object.assign(util, { isNullOrUndefined: (x) => x === null || x === undefined, isArray: Array.isArray });
 process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
 
 const tf = require(process.argv[2]);

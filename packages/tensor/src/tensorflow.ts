@@ -62,11 +62,9 @@ function setEnvironment(threads?: number): void {
   process.env.TF_NUM_INTEROP_THREADS = '1';
 }
 
-/** tfjs-node 4.22 calls two functions of node:util that Node 23 removed (tfjs issue 8609). */
+/** tfjs-node 4.22 calls two functions of node:util that later Nodes warn of or, from 23 on, lack (tfjs issue 8609). */
 function restoreUtil(): void {
-  const removed = util as unknown as Record<string, (x: unknown) => boolean>;
-  removed.isNullOrUndefined ??= (x) => x === null || x === undefined;
-  removed.isArray ??= Array.isArray;
+  Object.assign(util, { isNullOrUndefined: (x: unknown) => x === null || x === undefined, isArray: Array.isArray });
 }
 
 function reasonOf({ message }: Error): string {
