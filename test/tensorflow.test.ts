@@ -99,6 +99,21 @@ describe.each(engines)('$name', (engine) => {
     expect(tf.memory().numTensors).toBe(numTensors);
   });
 
+  it('names what tfjs-node lacks, and nothing else', async () => {
+    const signature = { inputs: { x: { shape: [1, 4, 4, 1], dtype: 'float32' as const } } };
+    const fail = (fn: (x: never) => ReturnType<typeof tf.neg>) =>
+      engine
+        .run(({ x }) => ({ outputs: { y: fn(x as never) } }), signature, { x: new Float32Array(16) })
+        .then(
+          () => expect.fail('it ran'),
+          (error: Error) => error,
+        );
+    const padded = await fail((x) => tf.conv2d(x, tf.ones([3, 3, 1, 1]), 1, 1));
+    expect(engine.limitOf?.(padded)).toMatch(/pads convolutions and pools only by/);
+    const wrong = await fail((x) => tf.matMul(x, tf.ones([3, 3])));
+    expect(engine.limitOf?.(wrong)).toBeNull();
+  });
+
   it('computes on the threads it was given, and says so where they cannot change', async () => {
     await tf.setBackend('tensorflow');
     const x = tf.ones([768, 768]) as never;

@@ -15,6 +15,8 @@ export interface Engine {
   name: string;
   /** One run of `fn`: outputs, and the next state under `state/<name>`. */
   run(fn: StepFunction, signature: Signature, inputs: Values, state?: Values): Promise<Values>;
+  /** What this engine is known to lack where a run failed with such an error; null is a fault. */
+  limitOf?(error: Error): string | null;
 }
 
 /** Our compiled engine, as a one-shot. */
@@ -59,6 +61,11 @@ const eagerEngine = (backend: string, name: string): Engine => ({
 /** tfjs in plain JavaScript: slow, everywhere, and the reference for every kernel and gradient. */
 export const jsEngine = eagerEngine('cpu', 'tfjs cpu (eager)');
 
+/** What tfjs-node 4.22 refuses although tfjs takes it. */
+const TFJS_NODE_LIMITS: [RegExp, string][] = [
+  [/supports only 'valid' and 'same' padding/, 'tfjs-node pads convolutions and pools only by "same" and "valid"'],
+];
+
 /**
  * The optional eager engines, or why each is missing. They share this process with onnxruntime.
  *
@@ -68,7 +75,9 @@ export function nativeEngines(threads?: number): { name: string; engine: Engine 
   return ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'].map((name) => {
     try {
       const { device } = loadTensorFlow(name, threads);
-      return { name, engine: eagerEngine('tensorflow', `${name} (eager, ${device})`), reason: '' };
+      const limitOf = ({ message }: Error) => TFJS_NODE_LIMITS.find(([pattern]) => pattern.test(message))?.[1] ?? null;
+      const engine = { ...eagerEngine('tensorflow', `${name} (eager, ${device})`), limitOf };
+      return { name, engine, reason: '' };
     } catch (error) {
       if (!(error instanceof TensorError)) throw error;
       return { name, engine: null, reason: error.message };
