@@ -1,10 +1,11 @@
 // The engines that can run one function: ours, which compiles it, and eager tfjs on whatever backend is installed. The
 // eager ones are the debugger and the oracle; the tests and the bench run over this list.
 
-import { createRequire } from 'node:module';
 import { compile, type Signature, type StepFunction } from './compile.ts';
+import { TensorError } from './errors.ts';
 import type { NumericArray } from './graph.ts';
 import { mapValues } from './recorder.ts';
+import { loadTensorFlow } from './tensorflow.ts';
 import type { NamedTensors } from './tf.ts';
 import tf from './tf.ts';
 
@@ -14,6 +15,8 @@ export interface Engine {
   name: string;
   /** One run of `fn`: outputs, and the next state under `state/<name>`. */
   run(fn: StepFunction, signature: Signature, inputs: Values, state?: Values): Promise<Values>;
+  /** What this engine is known to lack where a run failed with such an error; null is a fault. */
+  limitOf?(error: Error): string | null;
 }
 
 /** Our compiled engine, as a one-shot. */
@@ -58,19 +61,26 @@ const eagerEngine = (backend: string, name: string): Engine => ({
 /** tfjs in plain JavaScript: slow, everywhere, and the reference for every kernel and gradient. */
 export const jsEngine = eagerEngine('cpu', 'tfjs cpu (eager)');
 
-/** Why each optional eager engine is missing, or the engine. */
-export function nativeEngines(): { name: string; engine: Engine | null; reason: string }[] {
+/** What tfjs-node 4.22 refuses although tfjs takes it. */
+const TFJS_NODE_LIMITS: [RegExp, string][] = [
+  [/supports only 'valid' and 'same' padding/, 'tfjs-node pads convolutions and pools only by "same" and "valid"'],
+];
+
+/**
+ * The optional eager engines, or why each is missing. They share this process with onnxruntime.
+ *
+ * @param threads threads inside one operation, fixed by the first call in a process. @default all cores
+ */
+export function nativeEngines(threads?: number): { name: string; engine: Engine | null; reason: string }[] {
   return ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'].map((name) => {
     try {
-      createRequire(import.meta.url)(name);
-      return { name, engine: eagerEngine('tensorflow', `${name} (eager)`), reason: '' };
+      const { device } = loadTensorFlow(name, threads);
+      const limitOf = ({ message }: Error) => TFJS_NODE_LIMITS.find(([pattern]) => pattern.test(message))?.[1] ?? null;
+      const engine = { ...eagerEngine('tensorflow', `${name} (eager, ${device})`), limitOf };
+      return { name, engine, reason: '' };
     } catch (error) {
-      const reason = (error as Error).message.split('\n')[0].slice(0, 120);
-      return {
-        name,
-        engine: null,
-        reason: /Cannot find module '@tensorflow/.test(reason) ? 'not installed' : 'its native binding is not built',
-      };
+      if (!(error instanceof TensorError)) throw error;
+      return { name, engine: null, reason: error.message };
     }
   });
 }

@@ -104,14 +104,17 @@ function onnxruntime(): Engine {
 function tfjsNode(name: 'tfjs-node' | 'tfjs-node-gpu'): Engine {
   const found = packageOf(`@tensorflow/${name}`);
   if (!found) return { name, version: null, devices: [], note: 'not installed (optional)' };
-  const built = existsSync(path.join(found.dir, 'lib/napi-v8/tfjs_binding.node'));
-  const devices = built ? [name === 'tfjs-node' ? 'cpu' : 'gpu'] : [];
-  return {
-    name,
-    version: found.version,
-    devices,
-    note: built ? 'native binding is built' : 'present without its native binding',
-  };
+  const { version } = found;
+  const built = path.join(found.dir, 'lib/napi-v8');
+  const hint = '`node infra/tensorflow/provision.mjs` builds it';
+  if (!existsSync(path.join(built, 'tfjs_binding.node')))
+    return { name, version, devices: [], note: `no native binding (optional); ${hint}` };
+  const origin = path.join(built, 'provisioned.json');
+  if (!existsSync(origin)) return { name, version, devices: ['cpu'], note: 'native binding is built' };
+  const { device, tensorflow, libraries } = require(origin);
+  if (!existsSync(libraries))
+    return { name, version, devices: [], note: `TensorFlow is gone from ${shown(libraries)}; ${hint} anew` };
+  return { name, version, devices: [device], note: `TensorFlow ${tensorflow} in ${shown(libraries)}` };
 }
 
 function sharp(): Engine {
