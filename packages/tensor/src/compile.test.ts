@@ -42,6 +42,20 @@ describe('compile', () => {
     expect(bytes.length).toBeLessThan(2000);
   });
 
+  it('takes frozen weights of any name', async () => {
+    const names = ['c0', 'k1', '0', 'x', 'y'];
+    const constants = Object.fromEntries(
+      names.map((name, i) => [name, { ...vector(2), data: Float32Array.of(i, -i) }]),
+    );
+    const program = await compile(
+      ({ x }, _state, frozen) => ({
+        outputs: { y: names.reduce((sum, name) => tf.add(tf.mul(sum, 2), frozen[name]), x) },
+      }),
+      { inputs: { x: vector(2) }, constants },
+    );
+    expect([...(await program.run({ x: Float32Array.of(1, 1) })).y]).toEqual([32 + 26, 32 - 26]);
+  });
+
   it('records no backward node that no trainable parameter needs', () => {
     const size = { shape: [4, 4], dtype: 'float32' as const };
     const nodes = (train: string[]) =>

@@ -24,7 +24,7 @@ export class Emitter {
 
   /** A name that nothing else in the model has. */
   fresh(): string {
-    return this.#parent ? this.#parent.fresh() : `%${this.#next++}`;
+    return this.#parent ? this.#parent.fresh() : `%:${this.#next++}`;
   }
 
   /** Emits what a recorded node becomes. */
@@ -89,7 +89,7 @@ export class Emitter {
     if (this.#parent) return this.#parent.#share(key, type, shape, bytes);
     let name = this.#shared.get(key);
     if (name === undefined) {
-      name = `%c${this.#shared.size}`;
+      name = `%:c${this.#shared.size}`;
       this.#shared.set(key, name);
       this.initializers.push({ name, type, shape, bytes });
     }
@@ -102,7 +102,7 @@ export class Emitter {
       return this.node('Expand', [this.scalar(value.data, value.dtype), this.ints(value.shape)]);
     }
     const data = value.data as NumericArray;
-    const name = value.name ? `%${value.name}` : `%k${value.id}`;
+    const name = value.name ? `%${value.name}` : `%:k${value.id}`;
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     this.initializers.push({ name, type: value.dtype, shape: value.shape, bytes });
     return name;

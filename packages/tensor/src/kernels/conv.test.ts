@@ -3,11 +3,12 @@
 
 import { describe, expect, it } from 'vitest';
 import { lowerToOnnx } from '../compile.ts';
+import { compiledEngine, jsEngine } from '../engines.ts';
 import { conv2d, convTranspose2d } from '../functional/index.ts';
 import { valueAndGrads } from '../grads.ts';
 import type { Rng } from '../random.ts';
 import { between, checkProperty, eagerEngines, oneOf, type Property } from '../testing.ts';
-import type { Tensor } from '../tf.ts';
+import type { NamedTensors, Tensor } from '../tf.ts';
 import tf from '../tf.ts';
 import type { Pads, Pair } from './conv.ts';
 
@@ -41,6 +42,21 @@ const conv = (name: string, groups: (rng: Rng) => number, fixed = {}): Property 
   },
 });
 
+/** Big enough that the input gradient turns the filter. */
+const manyPixels = (name: string, groups: number): Property => ({
+  name,
+  trials: 3,
+  draw: (rng) => {
+    const [kh, kw] = pair(rng, 1, 3);
+    const options = { padding: [rng.int(kh), rng.int(kw)] as Pair, groups };
+    const shapes = [
+      [2, 2 * groups, 12, 12 + rng.int(3)],
+      [3 * groups, 2, kh, kw],
+    ];
+    return { op: (x, w) => conv2d(x, w, null, options), shapes, options };
+  },
+});
+
 const PROPERTIES: Property[] = [
   conv('conv2d', () => 1),
   conv('conv2d stride 1', () => 1, { stride: 1 }),
@@ -48,6 +64,8 @@ const PROPERTIES: Property[] = [
   conv('conv2d wide', () => 1, { stride: 1, kernel: 3, channels: 17 }),
   conv('conv2d strided wide', () => 1, { stride: 2, kernel: 3, channels: 16 }),
   conv('conv2d groups', (rng) => between(rng, 2, 3)),
+  manyPixels('conv2d over many pixels', 1),
+  manyPixels('conv2d over many pixels in groups', 2),
   conv('conv2d depthwise', (rng) => between(rng, 2, 4), { channels: 1 }),
   {
     name: 'conv2d patches',
@@ -110,6 +128,28 @@ describe('convolutions', () => {
         return { op, shapes, options };
       },
     });
+  });
+
+  it('turn a frozen filter as they turn a trained one', async () => {
+    const shapes = { x: [2, 4, 5, 5], w: [6, 4, 3, 2] };
+    const [x, w] = Object.values(shapes).map((shape, i) =>
+      Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, at) => Math.sin(at * (i + 1))),
+    );
+    const inputs = { x: { shape: shapes.x, dtype: 'float32' as const } };
+    const frozen = { w: { shape: shapes.w, dtype: 'float32' as const, data: w } };
+    const step = ({ x: given }: NamedTensors, _state: NamedTensors, { w: filter }: NamedTensors) => {
+      const { grads } = valueAndGrads(
+        (p) => ({ value: tf.sum(tf.square(conv2d(p.x, filter, null, { padding: 1 }))) }),
+        {
+          x: given,
+        },
+      );
+      return { outputs: { dx: grads.x } };
+    };
+    const [ours, theirs] = await Promise.all(
+      [compiledEngine, jsEngine].map((engine) => engine.run(step, { inputs, constants: frozen }, { x })),
+    );
+    for (const [i, value] of theirs.dx.entries()) expect(Math.abs(ours.dx[i] - value)).toBeLessThan(1e-4);
   });
 
   it('compute no gradient of a frozen filter', () => {

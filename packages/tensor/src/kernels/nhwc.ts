@@ -81,7 +81,8 @@ function inputGradient(depthwise: boolean): KernelRule {
     lower: (e, { inputs: [dy, w], attrs }) => {
       const g = geometry(attrs.inputShape, w.shape, attrs, depthwise);
       const shapes = { dy: planes(dy.shape), w: g.w, x: g.x };
-      return toPixels(e, lowerInputGrad(e, toPlanes(e, e.name(dy)), g.toOurs(e, e.name(w)), shapes, g.attrs));
+      const frozen = w.kind === 'constant';
+      return toPixels(e, lowerInputGrad(e, toPlanes(e, e.name(dy)), g.toOurs(e, e.name(w)), shapes, g.attrs, frozen));
     },
   };
 }
