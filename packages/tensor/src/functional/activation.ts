@@ -25,10 +25,17 @@ export function gelu(x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor {
   return tf.mul(tf.mul(x, 0.5), tf.add(tf.tanh(tf.mul(inner, Math.sqrt(2 / Math.PI))), 1));
 }
 
-for (const name of ['FoveaQuickGelu', 'FoveaSilu', 'FoveaGelu']) {
+for (const name of ['FoveaQuickGelu', 'FoveaSilu']) {
   tf.registerGradient({
     kernelName: name,
     inputsToSave: ['x'],
-    gradFunc: (dy, [x], attrs) => ({ x: () => runKernel(`${name}Grad`, { dy: dy as Tensor, x }, attrs) }),
+    outputsToSave: [true],
+    gradFunc: (dy, [x, y]) => ({ x: () => runKernel(`${name}Grad`, { dy: dy as Tensor, x, y }) }),
   });
 }
+
+tf.registerGradient({
+  kernelName: 'FoveaGelu',
+  inputsToSave: ['x'],
+  gradFunc: (dy, [x], attrs) => ({ x: () => runKernel('FoveaGeluGrad', { dy: dy as Tensor, x }, attrs) }),
+});

@@ -4,16 +4,11 @@
 import { isRecording } from '../recorder.ts';
 import type { Tensor } from '../tf.ts';
 import tf from '../tf.ts';
-import { runKernel } from './kernel.ts';
+import { runKernel, runKernels } from './kernel.ts';
 
 /** Layer normalisation over the last axis: x [..., D], gamma [D], beta [D] -> [..., D]. Variance is biased, as in PyTorch. */
 export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon = 1e-5): Tensor {
-  if (isRecording()) {
-    const [y] = tf
-      .engine()
-      .runKernel('FoveaLayerNorm', { x, gamma, beta } as never, { epsilon }) as unknown as Tensor[];
-    return y;
-  }
+  if (isRecording()) return runKernel('FoveaLayerNorm', { x, gamma, beta }, { epsilon });
   const mean = tf.mean(x, -1, true);
   const centred = tf.sub(x, mean);
   const variance = tf.mean(tf.square(centred), -1, true);
@@ -24,11 +19,10 @@ export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon = 1e-5
 tf.registerGradient({
   kernelName: 'FoveaLayerNorm',
   inputsToSave: ['x', 'gamma'],
-  outputsToSave: [false, true, true],
-  gradFunc: (dys, [x, gamma, mean, rstd]) => {
+  outputsToSave: [true, true, true],
+  gradFunc: (dys, [x, gamma, y, mean, rstd]) => {
     const [dy] = dys as Tensor[];
-    const inputs = { dy, x, gamma, mean, rstd };
-    const [dx, dgamma, dbeta] = tf.engine().runKernel('FoveaLayerNormGrad', inputs as never) as unknown as Tensor[];
+    const [dx, dgamma, dbeta] = runKernels('FoveaLayerNormGrad', { dy, x, gamma, y, mean, rstd });
     return { x: () => dx, gamma: () => dgamma, beta: () => dbeta };
   },
 });

@@ -9,6 +9,22 @@ const pointwise = (lower: (e: Emitter, x: string, attrs: GraphNode['attrs']) => 
   lower: (e, node) => lower(e, e.name(node.inputs[0]), node.attrs),
 });
 
+/**
+ * dy, x, y -> dx of y = x · s with s = sigmoid(αx), as dy·s · (1 + α(x − y)): the fewest passes over memory, which is
+ * what element-wise kernels cost.
+ */
+const gateGrad = (alpha: number): KernelRule => ({
+  infer: ([dy]) => [{ shape: dy.shape, dtype: dy.dtype }],
+  lower: (e, node) => {
+    const [dy, x, y] = node.inputs.map((value) => e.name(value));
+    const rest = e.node('Sub', [x, y]);
+    const slope = plus(e, alpha === 1 ? rest : times(e, rest, alpha), 1);
+    return e.node('Mul', [e.node('Mul', [dy, gate(e, x, alpha)]), slope]);
+  },
+});
+
+const gate = (e: Emitter, x: string, alpha: number) => e.node('Sigmoid', [alpha === 1 ? x : times(e, x, alpha)]);
+
 /** dy, x -> dy · slope(x). */
 const slope = (lower: (e: Emitter, x: string, attrs: GraphNode['attrs']) => string): KernelRule => ({
   infer: ([dy]) => [{ shape: dy.shape, dtype: dy.dtype }],
@@ -43,15 +59,11 @@ function tanhSlope(e: Emitter, x: string): string {
 
 export const activation: KernelRules = {
   /** x · sigmoid(1.702 x), the GELU that CLIP was trained with. */
-  FoveaQuickGelu: pointwise((e, x) => e.node('Mul', [x, e.node('Sigmoid', [times(e, x, 1.702)])])),
-  /** dy, x -> dx with s = sigmoid(1.702 x): dx = dy · s · (1 + 1.702 x (1 − s)). */
-  FoveaQuickGeluGrad: slope((e, x) => {
-    const scaled = times(e, x, 1.702);
-    return gateSlope(e, e.node('Sigmoid', [scaled]), scaled);
-  }),
+  FoveaQuickGelu: pointwise((e, x) => e.node('Mul', [x, gate(e, x, 1.702)])),
+  FoveaQuickGeluGrad: gateGrad(1.702),
   /** x · sigmoid(x). */
-  FoveaSilu: pointwise((e, x) => e.node('Mul', [x, e.node('Sigmoid', [x])])),
-  FoveaSiluGrad: slope((e, x) => gateSlope(e, e.node('Sigmoid', [x]), x)),
+  FoveaSilu: pointwise((e, x) => e.node('Mul', [x, gate(e, x, 1)])),
+  FoveaSiluGrad: gateGrad(1),
   /** x · Φ(x), exactly or by its tanh form (Hendrycks and Gimpel 2016). */
   FoveaGelu: pointwise((e, x, { approximate }) => e.node('Gelu', [x], { approximate })),
   FoveaGeluGrad: slope((e, x, { approximate }) => (approximate === 'tanh' ? tanhSlope(e, x) : erfSlope(e, x))),

@@ -18,7 +18,10 @@ export const norm: KernelRules = {
         { axis: { int: -1 }, epsilon: node.attrs.epsilon },
       ),
   },
-  /** dy, x, gamma, mean, 1/std -> dx, dgamma, dbeta. */
+  /**
+   * dy, x, gamma, y, mean, 1/std -> dx = (γ·dy − mean(γ·dy) − x̂·mean(γ·dy·x̂)) / std, dgamma, dbeta. Means over a row are
+   * products with a vector, which only read; a γ of ones is no product at all, and x̂ is then y itself.
+   */
   FoveaLayerNormGrad: {
     infer: ([_dy, x, gamma]) => [
       { shape: x.shape, dtype: x.dtype },
@@ -26,19 +29,30 @@ export const norm: KernelRules = {
       { shape: gamma.shape, dtype: x.dtype },
     ],
     lower: (e, node) => {
-      const [dy, x, gamma, mean, rstd] = node.inputs.map((value) => e.name(value));
-      const rank = node.inputs[1].shape.length;
-      const lead = e.ints(Array.from({ length: rank - 1 }, (_, i) => i));
-      const last = e.ints([rank - 1]);
-      const keep = { keepdims: { int: 1 } };
-      const drop = { keepdims: { int: 0 } };
-      const normal = e.node('Mul', [e.node('Sub', [x, mean]), rstd]);
-      const dbeta = e.node('ReduceSum', [dy, lead], drop);
-      const dgamma = e.node('ReduceSum', [e.node('Mul', [dy, normal]), lead], drop);
-      const scaled = e.node('Mul', [dy, gamma]);
-      const m1 = e.node('ReduceMean', [scaled, last], keep);
-      const m2 = e.node('ReduceMean', [e.node('Mul', [scaled, normal]), last], keep);
-      const centred = e.node('Sub', [e.node('Sub', [scaled, m1]), e.node('Mul', [normal, m2])]);
+      const [dy, x, , y, mean, rstd] = node.inputs.map((value) => e.name(value));
+      const [, { shape }, gamma] = node.inputs;
+      const width = shape.at(-1) as number;
+      const [wantsX = true, wantsGamma = true, wantsBeta = true] = node.used ?? [];
+      const plain = gamma.kind === 'constant' && gamma.data === 1;
+      const normal = plain ? y : e.node('Mul', [e.node('Sub', [x, mean]), rstd]);
+      const product = e.node('Mul', [dy, normal]);
+      const overRows = (values: string) =>
+        e.node('ReduceSum', [values, e.ints(shape.slice(0, -1).map((_, i) => i))], {
+          keepdims: { int: 0 },
+          noop_with_empty_axes: { int: 1 },
+        });
+      const dgamma = wantsGamma ? overRows(product) : '';
+      const dbeta = wantsBeta ? overRows(dy) : '';
+      if (!wantsX) return ['', dgamma, dbeta];
+      const share = e.node('Div', [e.node('Expand', [e.name(gamma), e.ints([width])]), e.scalar(width)]);
+      const weights = e.node('Reshape', [share, e.ints([width, 1])]);
+      const rowMean = (values: string) =>
+        shape.length === 1
+          ? e.node('ReduceSum', [e.node('Mul', [values, share]), e.ints([0])], { keepdims: { int: 1 } })
+          : e.node('MatMul', [values, weights]);
+      const scaled = plain ? dy : e.node('Mul', [dy, e.name(gamma)]);
+      const pull = e.node('Mul', [normal, rowMean(product)]);
+      const centred = e.node('Sub', [e.node('Sub', [scaled, pull]), rowMean(dy)]);
       return [e.node('Mul', [centred, rstd]), dgamma, dbeta];
     },
   },
