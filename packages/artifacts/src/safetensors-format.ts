@@ -67,6 +67,10 @@ export const DTYPES = new Map<string, DType>([
 /** Bytes before the header: its length. */
 export const PREFIX = 8;
 const MAX_HEADER = 100_000_000;
+/** A header nests three deep, an index two. */
+const MAX_DEPTH = 16;
+/** Brackets and keys together: a tensor has seven. */
+const MAX_MARKS = 7_000_000;
 /** Far above any model's; keeps the product of the sides a small number of digits. */
 const MAX_RANK = 64;
 
@@ -116,39 +120,47 @@ export function parseObject(json: Uint8Array, what: string, fail: Fail): Json {
   let value: unknown;
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(json);
+  } catch {
+    fail(`${what} is not JSON in UTF-8`);
+  }
+  const keys = countKeys(text, what, fail);
+  try {
     value = JSON.parse(text);
   } catch {
     fail(`${what} is not JSON in UTF-8`);
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) fail(`${what} is no JSON object`);
-  if (countKeys(text) !== countParsedKeys(value)) fail(`${what} has the same key twice`);
+  if (keys !== countParsedKeys(value)) fail(`${what} has the same key twice`);
   return value as Json;
 }
 
-/** Keys in JSON text that is known to parse: strings that a colon follows. */
-function countKeys(text: string): number {
-  let count = 0;
+/** Keys in JSON text: strings that a colon follows. Refuses text that would take gigabytes to parse. */
+function countKeys(text: string, what: string, fail: Fail): number {
+  let keys = 0;
+  let brackets = 0;
+  let depth = 0;
   for (let i = 0; i < text.length; i++) {
-    if (text[i] !== '"') continue;
-    for (i++; text[i] !== '"'; i++) if (text[i] === '\\') i++;
+    const char = text[i];
+    if (char === '{' || char === '[') {
+      brackets++;
+      if (++depth > MAX_DEPTH) fail(`${what} is nested more than ${MAX_DEPTH} deep`);
+    } else if (char === '}' || char === ']') depth--;
+    if (char !== '"') continue;
+    for (i++; i < text.length && text[i] !== '"'; i++) if (text[i] === '\\') i++;
     let next = i + 1;
     while (next < text.length && ' \n\r\t'.includes(text[next])) next++;
-    if (text[next] === ':') count++;
+    if (text[next] === ':') keys++;
+    if (keys + brackets > MAX_MARKS) fail(`${what} has more than a million entries`);
   }
-  return count;
+  if (keys + brackets > MAX_MARKS) fail(`${what} has more than a million entries`);
+  return keys;
 }
 
-/** Keys of all objects within; without recursion, since the nesting is the file's to choose. */
-function countParsedKeys(root: unknown): number {
-  const rest = [root];
+function countParsedKeys(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
   let count = 0;
-  while (rest.length > 0) {
-    const value = rest.pop();
-    if (typeof value !== 'object' || value === null) continue;
-    const inner = Object.values(value);
-    if (!Array.isArray(value)) count += inner.length;
-    for (const item of inner) if (typeof item === 'object') rest.push(item);
-  }
+  if (!Array.isArray(value)) count += Object.keys(value).length;
+  for (const item of Object.values(value)) if (typeof item === 'object') count += countParsedKeys(item);
   return count;
 }
 

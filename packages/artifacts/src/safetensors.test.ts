@@ -86,6 +86,19 @@ describe('refuses with one sentence', () => {
     ['an overlap', file(`{"a":${f32('[1]', '[0,4]')},"b":${f32('[1]', '[0,4]')}}`, 4), 'hole or an overlap'],
     ['bytes left over', file(`{"a":${f32('[1]', '[0,4]')}}`, 5), 'end at byte 4 of 5'],
     ['a file cut short', file(`{"a":${f32('[1]', '[0,4]')}}`, 3), 'end at byte 4 of 3'],
+    ['nesting without end', file(`{"a":${'['.repeat(200_000)}${']'.repeat(200_000)}}`), 'nested more than 16 deep'],
+    [
+      'a dtype without end',
+      file(`{"a":{"dtype":${'['.repeat(200_000)}${']'.repeat(200_000)}}}`),
+      'nested more than 16 deep',
+    ],
+    ['a dtype that is a list', file('{"a":{"dtype":[[[1]]]}}'), 'no valid dtype'],
+    ['a string without end', file('{"a'), 'not JSON'],
+    ['brackets without end', file(`{"a":[${'[],'.repeat(7_000_001)}1]}`), 'more than a million entries'],
+    ['a thousand sides', file(`{"a":${f32(`[${'9007199254740991,'.repeat(999)}0]`, '[0,0]')}}`), 'no valid shape'],
+    ['a name of a megabyte', file(`{"${'n'.repeat(2 ** 20)}":null}`), 'nnn…" is no object'],
+    ['a name that breaks the line', file('{"a\\n\\u2028b":null}'), '"a\\n?b" is no object'],
+    ['a list', file('[]').fill(0x7b, 8, 9), 'not JSON'],
     ['an entry that is null', file('{"a":null}'), 'no object'],
   ])('%s', (_, bytes, why) => {
     const message = refusal(bytes);
