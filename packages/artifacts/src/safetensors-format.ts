@@ -70,7 +70,7 @@ const MAX_HEADER = 100_000_000;
 /** A header nests three deep, an index two. */
 const MAX_DEPTH = 16;
 /** Brackets and keys together: a tensor has seven. */
-const MAX_MARKS = 7_000_000;
+const MAX_MARKS = 1_000_000;
 /** Far above any model's; keeps the product of the sides a small number of digits. */
 const MAX_RANK = 64;
 
@@ -150,9 +150,9 @@ function countKeys(text: string, what: string, fail: Fail): number {
     let next = i + 1;
     while (next < text.length && ' \n\r\t'.includes(text[next])) next++;
     if (text[next] === ':') keys++;
-    if (keys + brackets > MAX_MARKS) fail(`${what} has more than a million entries`);
+    if (keys + brackets > MAX_MARKS) fail(`${what} holds more than ${MAX_MARKS} keys and lists`);
   }
-  if (keys + brackets > MAX_MARKS) fail(`${what} has more than a million entries`);
+  if (keys + brackets > MAX_MARKS) fail(`${what} holds more than ${MAX_MARKS} keys and lists`);
   return keys;
 }
 
@@ -179,6 +179,7 @@ function readMetadata(header: Json, fail: Fail): Record<string, string> {
 
 function readEntry(name: string, value: unknown, fail: Fail): Entry {
   if (name === '__proto__') fail('it has a tensor named "__proto__"');
+  if (/\p{Surrogate}/u.test(name)) fail(`it has a tensor named ${quote(name)}, which is no Unicode text`);
   const entry = value as { dtype?: unknown; shape?: unknown; data_offsets?: unknown } | null;
   if (typeof entry !== 'object' || entry === null) fail(`the entry of tensor ${quote(name)} is no object`);
   const { dtype, shape, data_offsets: offsets } = entry!;
@@ -200,7 +201,7 @@ function readEntry(name: string, value: unknown, fail: Fail): Entry {
 }
 
 function isSizes(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0 && !Object.is(size, -0));
 }
 
 /** NaN and infinities are legal in the format and never right in weights. */

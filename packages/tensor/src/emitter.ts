@@ -111,7 +111,7 @@ export class Emitter {
       return this.node('Expand', [this.scalar(value.data, value.dtype), this.ints(value.shape)]);
     }
     const data = value.data as NumericArray;
-    const name = value.name ? `%${value.name}` : `%k${value.id}`;
+    const name = value.name ? `%/${value.name}` : `%k${value.id}`;
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     this.initializers.push({ name, type: value.dtype, shape: value.shape, bytes });
     return name;
@@ -120,9 +120,8 @@ export class Emitter {
   /** An initializer that the runtime maps from its file, widened where it is stored in another type. */
   #mapped({ name, shape, dtype }: Value, { stored, file, offset, length }: FileRange): string {
     const bytes = length === 0 ? new Uint8Array(0) : { location: file, offset, length };
-    this.initializers.push({ name: `%${name}`, type: stored, shape, bytes });
-    if (stored === dtype) return `%${name}`;
-    return this.node('Cast', [`%${name}`], { to: { int: ElementType[dtype] } });
+    this.initializers.push({ name: `%/${name}`, type: stored, shape, bytes });
+    return stored === dtype ? `%/${name}` : this.node('Cast', [`%/${name}`], { to: { int: ElementType[dtype] } });
   }
 }
 
