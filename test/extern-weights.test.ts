@@ -25,6 +25,7 @@ const SHAPES: Record<string, number[]> = {
   'frozen.weight': [D, D],
   'frozen.bias': [D],
   'frozen.out': [D, 5],
+  'frozen.conv': [3, 3, 3, 4],
   'adapter.weight': [D, D],
 };
 
@@ -38,12 +39,14 @@ const weights = () => new Map(Object.entries(SHAPES).map(([name, shape], i) => [
 const x = draw(9, [6, D]).data;
 const inputs = { x: { shape: [6, D], dtype: 'float32' as const } };
 
-/** One step of descent on an adapter whose gradient comes through three frozen tensors. */
+/** One step of descent on an adapter whose gradient comes through frozen layers. */
 const step: StepFunction = (given, state, frozen) => {
   const { value, grads } = valueAndGrads((p) => {
     const adapted = tf.matMul(given.x, p['adapter.weight']); // [6, D]
     const hidden = tf.tanh(tf.add(tf.matMul(adapted, frozen['frozen.weight'], false, true), frozen['frozen.bias']));
-    return { value: tf.sum(tf.square(tf.matMul(hidden, frozen['frozen.out']))) };
+    const image = tf.reshape(adapted, [6, 2, 4, 3]) as never;
+    const seen = tf.conv2d(image, frozen['frozen.conv'] as never, 1, 'same'); // [6, 2, 4, 4]
+    return { value: tf.add(tf.sum(tf.square(tf.matMul(hidden, frozen['frozen.out']))), tf.sum(tf.square(seen))) };
   }, state);
   const next = tf.sub(state['adapter.weight'], tf.mul(grads['adapter.weight'], 0.01));
   return { outputs: { loss: value }, state: { 'adapter.weight': next } };
@@ -104,7 +107,7 @@ describe('a program over mapped weights', () => {
     const weight_map: Record<string, string> = {};
     for (const [i, part] of [
       ['frozen.weight', 'adapter.weight'],
-      ['frozen.bias', 'frozen.out'],
+      ['frozen.bias', 'frozen.out', 'frozen.conv'],
     ].entries()) {
       const name = `model-0000${i + 1}-of-00002.safetensors`;
       for (const tensor of part) weight_map[tensor] = name;
@@ -237,10 +240,13 @@ describe('memory', () => {
       );
       const prefix = Buffer.alloc(8);
       prefix.writeBigUInt64LE(BigInt(header.length));
+      // Rows of zeros are left out, so that the disk holds little of the file; memory makes no difference between them.
+      const row = new Uint8Array(Float32Array.from({ length: SIDE }, (_, i) => (i % 97) / 97).buffer);
+      const start = prefix.length + header.length;
       const handle = await open(file, 'w');
       await handle.write(Buffer.concat([prefix, header]));
-      const row = new Uint8Array(Float32Array.from({ length: SIDE }, (_, i) => (i % 97) / 97).buffer);
-      for (let i = 0; i < SIDE; i++) await handle.write(row);
+      await handle.truncate(start + SIDE * row.length);
+      for (let i = 0; i < SIDE; i += 500) await handle.write(row, 0, row.length, start + i * row.length);
       await handle.close();
       const copied = await measure('copied', file);
       const packed = await measure('pack', file);
@@ -254,6 +260,6 @@ describe('memory', () => {
       expect(packed.anonymous).toBeLessThan(1.25 * MB);
       expect(packed.peak).toBeLessThan(copied.peak - MB);
     },
-    120_000,
+    300_000,
   );
 });

@@ -74,7 +74,7 @@ export class Graph {
 
   /** A frozen weight that stays in its file. */
   mapped(range: FileRange, { shape, dtype }: Spec, name: string): Value {
-    return { id: this.#next++, kind: 'constant', range, name, shape, dtype };
+    return { id: this.#id(), kind: 'constant', range, name, shape, dtype };
   }
 
   node(kernel: string, inputs: Value[], attrs: GraphNode['attrs'], specs: Spec[]): Value[] {
