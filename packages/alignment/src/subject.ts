@@ -29,7 +29,11 @@ const frozen = (weights: Weights, keep: RegExp): Record<string, Frozen> =>
   );
 
 /** The image tower as a function and its signature: pixels [batch, 3, H, W], RGB in [0, 1] -> unit features [batch, D]. */
-export function imageTower(weights: Weights, config: ModelConfig, batch = CHUNK): [StepFunction, Signature] {
+export function imageTower(
+  weights: Weights,
+  config: ModelConfig,
+  batch = CHUNK,
+): [StepFunction, Signature & { constants: Record<string, Frozen> }] {
   const { imageSize } = config.vision;
   return [
     ({ pixels }, _state, p) => ({ outputs: { features: l2Normalise(encode(p, pixels, config).embeds) } }),

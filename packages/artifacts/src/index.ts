@@ -4,5 +4,6 @@ export * from './canonical.ts';
 export * from './checkpoint.ts';
 export * from './disk.ts';
 export * from './errors.ts';
+export * from './params.ts';
 export * from './safetensors.ts';
 export * from './store.ts';

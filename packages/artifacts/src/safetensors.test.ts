@@ -79,6 +79,8 @@ describe('refuses with one sentence', () => {
     ['metadata that is a list', file('{"__metadata__":["a"]}'), 'no object'],
     ['an unknown dtype', file('{"a":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}', 1), 'F8_E4M3'],
     ['a negative shape', file(`{"a":${f32('[-1]', '[0,4]')}}`, 4), 'no valid shape'],
+    ['a negative zero', file(`{"a":${f32('[0]', '[-0,0]')}}`), 'no valid data_offsets'],
+    ['half a character as name', file(`{"\\ud800":${f32('[1]', '[0,4]')}}`, 4), 'no Unicode text'],
     ['three offsets', file(`{"a":${f32('[1]', '[0,4,8]')}}`, 8), 'data_offsets'],
     ['a shape that overflows', file(`{"a":${f32('[4294967296,4294967296,4]', '[0,0]')}}`), 'needs'],
     ['fewer bytes than the shape', file(`{"a":${f32('[2]', '[0,4]')}}`, 4), 'needs 8 bytes'],
@@ -86,6 +88,19 @@ describe('refuses with one sentence', () => {
     ['an overlap', file(`{"a":${f32('[1]', '[0,4]')},"b":${f32('[1]', '[0,4]')}}`, 4), 'hole or an overlap'],
     ['bytes left over', file(`{"a":${f32('[1]', '[0,4]')}}`, 5), 'end at byte 4 of 5'],
     ['a file cut short', file(`{"a":${f32('[1]', '[0,4]')}}`, 3), 'end at byte 4 of 3'],
+    ['nesting without end', file(`{"a":${'['.repeat(200_000)}${']'.repeat(200_000)}}`), 'nested more than 16 deep'],
+    [
+      'a dtype without end',
+      file(`{"a":{"dtype":${'['.repeat(200_000)}${']'.repeat(200_000)}}}`),
+      'nested more than 16 deep',
+    ],
+    ['a dtype that is a list', file('{"a":{"dtype":[[[1]]]}}'), 'no valid dtype'],
+    ['a string without end', file('{"a'), 'not JSON'],
+    ['brackets without end', file(`{"a":[${'[],'.repeat(1_000_001)}1]}`), 'more than 1000000 keys and lists'],
+    ['a thousand sides', file(`{"a":${f32(`[${'9007199254740991,'.repeat(999)}0]`, '[0,0]')}}`), 'no valid shape'],
+    ['a name of a megabyte', file(`{"${'n'.repeat(2 ** 20)}":null}`), 'nnn…" is no object'],
+    ['a name that breaks the line', file('{"a\\n\\u2028b":null}'), '"a\\n?b" is no object'],
+    ['a list', file('[]').fill(0x7b, 8, 9), 'not JSON'],
     ['an entry that is null', file('{"a":null}'), 'no object'],
   ])('%s', (_, bytes, why) => {
     const message = refusal(bytes);

@@ -8,6 +8,7 @@ import { TensorError } from './errors.ts';
 import './gradients.ts';
 import { Graph, liveNodes, type NumericArray, type Spec, sizeOf, type Value } from './graph.ts';
 import { KERNELS } from './kernels/index.ts';
+import { type Mapped, MappedFiles, type MappedWeights } from './mapped.ts';
 import { encodeModel, type OnnxValue } from './onnx-proto.ts';
 import { mapValues, recordGraph, valueBehind } from './recorder.ts';
 import { simplify } from './simplify.ts';
@@ -26,8 +27,8 @@ export interface Signature {
   inputs: Record<string, Spec>;
   /** Tensors carried from run to run, such as parameters and moments. */
   state?: Record<string, Spec>;
-  /** Weights baked into the program. */
-  constants?: Record<string, Frozen>;
+  /** Weights baked into the program, or mapped from the files that hold them. */
+  constants?: Record<string, Frozen | Mapped>;
 }
 
 export interface StepResult {
@@ -43,6 +44,8 @@ export interface CompileOptions {
   threads?: number;
   /** Where onnxruntime writes its profile, a path prefix; it is complete once the program is disposed of. */
   profile?: string;
+  /** Whether mapped weights are packed for speed or kept in their files' pages. @default 'pack' */
+  mappedWeights?: MappedWeights;
 }
 
 /** What a compiled program is made of; sizes in bytes. */
@@ -58,11 +61,12 @@ export interface ProgramReport {
 export function lowerToOnnx(
   fn: StepFunction,
   signature: Signature,
-): { bytes: Uint8Array; outputs: Record<string, Spec>; nodes: number } {
+): { bytes: Uint8Array; outputs: Record<string, Spec>; nodes: number; files: MappedFiles } {
   const graph = new Graph();
+  const files = new MappedFiles(signature.constants);
   const state = signature.state ?? {};
   const inputs = { ...signature.inputs, ...mapKeys(state, (name) => STATE + name) };
-  const named = recordGraph(graph, inputs, signature.constants ?? {}, (given, frozen) => {
+  const named = recordGraph(graph, inputs, files.constants, (given, frozen) => {
     const pick = (names: string[], prefix = '') => Object.fromEntries(names.map((n) => [n, given[prefix + n]]));
     const result = fn(pick(Object.keys(signature.inputs)), pick(Object.keys(state), STATE), frozen);
     const next = result.state ?? {};
@@ -82,7 +86,7 @@ export function lowerToOnnx(
   const clash = Object.keys(named).find((name) => name in inputs);
   if (clash)
     throw new TensorError(`The program has an input and an output that are both called "${clash}"; rename one.`);
-  return { ...lower(graph, named), outputs: mapValues(named, ({ shape, dtype }) => ({ shape, dtype })) };
+  return { ...lower(graph, named), outputs: mapValues(named, ({ shape, dtype }) => ({ shape, dtype })), files };
 }
 
 function lower(graph: Graph, named: Record<string, Value>): { bytes: Uint8Array; nodes: number } {
@@ -110,6 +114,7 @@ export class Program {
   readonly #session: InferenceSession;
   readonly #profiled: boolean;
   readonly #signature: Signature;
+  readonly #files: MappedFiles;
   readonly #fetches: Record<string, OrtTensor> = {};
   #state: Record<string, OrtTensor> = {};
   #next: Record<string, OrtTensor> = {};
@@ -119,9 +124,11 @@ export class Program {
     signature: Signature,
     outputs: Record<string, Spec>,
     report: ProgramReport,
+    files: MappedFiles,
     profiled = false,
   ) {
     this.#session = session;
+    this.#files = files;
     this.#profiled = profiled;
     this.#signature = signature;
     this.report = report;
@@ -147,6 +154,7 @@ export class Program {
       feeds[STATE + name] = this.#state[name];
       fetches[NEXT + name] = this.#next[name];
     }
+    this.#files.check();
     const results = await this.#session.run(feeds, fetches);
     [this.#state, this.#next] = [this.#next, this.#state];
     return Object.fromEntries(Object.keys(this.#fetches).map((name) => [name, results[name].data as NumericArray]));
@@ -171,15 +179,16 @@ export class Program {
   async dispose(): Promise<void> {
     if (this.#profiled) this.#session.endProfiling();
     await this.#session.release();
+    this.#files.close();
   }
 }
 
 /** Records, lowers and opens `fn` on the CPU. */
 export async function compile(fn: StepFunction, signature: Signature, options: CompileOptions = {}): Promise<Program> {
   const started = performance.now();
-  const { bytes, outputs, nodes } = lowerToOnnx(fn, signature);
+  const { bytes, outputs, nodes, files } = lowerToOnnx(fn, signature);
   const traced = performance.now();
-  const session = await InferenceSession.create(bytes, {
+  const opening = InferenceSession.create(bytes, {
     executionProviders: ['cpu'],
     intraOpNumThreads: options.threads ?? 1,
     interOpNumThreads: 1,
@@ -189,8 +198,11 @@ export async function compile(fn: StepFunction, signature: Signature, options: C
     enableMemPattern: true,
     logSeverityLevel: 3,
     ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),
-    extra: { session: { intra_op: { allow_spinning: (options.threads ?? 1) > 1 ? '1' : '0' } } },
+    extra: files.configure(options.mappedWeights, {
+      session: { intra_op: { allow_spinning: (options.threads ?? 1) > 1 ? '1' : '0' } },
+    }),
   });
+  const session = await files.confirm(opening);
   const bytesOf = (specs: Record<string, Spec> = {}) =>
     Object.values(specs).reduce((sum, s) => sum + 4 * sizeOf(s.shape), 0);
   const report = {
@@ -200,7 +212,7 @@ export async function compile(fn: StepFunction, signature: Signature, options: C
     traceMs: traced - started,
     sessionMs: performance.now() - traced,
   };
-  return new Program(session, signature, outputs, report, options.profile !== undefined);
+  return new Program(session, signature, outputs, report, files, options.profile !== undefined);
 }
 
 function allocate({ shape, dtype }: Spec): OrtTensor {

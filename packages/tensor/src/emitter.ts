@@ -1,8 +1,16 @@
 // Collects the ONNX nodes and initializers that a lowering emits, and hands out names. Repeated small constants are
 // shared; a constant whose elements are all equal never becomes a dense initializer.
 
-import { type Graph, type GraphNode, type NumericArray, sameShape, sizeOf, type Value } from './graph.ts';
-import type { Attribute, ElementTypeName, OnnxNode, OnnxTensor } from './onnx-proto.ts';
+import {
+  type FileRange,
+  type Graph,
+  type GraphNode,
+  type NumericArray,
+  sameShape,
+  sizeOf,
+  type Value,
+} from './graph.ts';
+import { type Attribute, ElementType, type ElementTypeName, type OnnxNode, type OnnxTensor } from './onnx-proto.ts';
 
 export type AttributeMap = Record<string, Attribute>;
 
@@ -97,15 +105,23 @@ export class Emitter {
   }
 
   #constant(value: Value): string {
+    if (value.range) return this.#mapped(value, value.range);
     if (typeof value.data === 'number') {
       if (value.shape.length === 0) return this.scalar(value.data, value.dtype);
       return this.node('Expand', [this.scalar(value.data, value.dtype), this.ints(value.shape)]);
     }
     const data = value.data as NumericArray;
-    const name = value.name ? `%${value.name}` : `%:k${value.id}`;
+    const name = value.name ? `%/${value.name}` : `%:k${value.id}`;
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     this.initializers.push({ name, type: value.dtype, shape: value.shape, bytes });
     return name;
+  }
+
+  /** An initializer that the runtime maps from its file, widened where it is stored in another type. */
+  #mapped({ name, shape, dtype }: Value, { stored, file, offset, length }: FileRange): string {
+    const bytes = length === 0 ? new Uint8Array(0) : { location: file, offset, length };
+    this.initializers.push({ name: `%/${name}`, type: stored, shape, bytes });
+    return stored === dtype ? `%/${name}` : this.node('Cast', [`%/${name}`], { to: { int: ElementType[dtype] } });
   }
 }
 

@@ -41,9 +41,13 @@ const eagerEngine = (backend: string, name: string): Engine => ({
     const tensors = (specs: Signature['inputs'], values: Values): NamedTensors =>
       mapValues(specs, ({ shape, dtype }, key) => tf.tensor(values[key] as Float32Array, shape, dtype));
     const result = tf.tidy(() => {
-      const constants = mapValues(signature.constants ?? {}, ({ data, shape, dtype }) =>
-        tf.tensor(data as Float32Array, shape, dtype),
-      );
+      const constants = mapValues(signature.constants ?? {}, (constant, key) => {
+        if (!('data' in constant))
+          throw new TensorError(
+            `The constant "${key}" is mapped from a file, which ${name} cannot do; copy it instead.`,
+          );
+        return tf.tensor(constant.data as Float32Array, constant.shape, constant.dtype);
+      });
       const { outputs, state: next = {} } = fn(
         tensors(signature.inputs, inputs),
         tensors(signature.state ?? {}, state),

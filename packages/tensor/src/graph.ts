@@ -16,6 +16,16 @@ export interface Value extends Spec {
   name?: string;
   /** Data of a constant; a single number when all its elements are equal. */
   data?: NumericArray | number;
+  /** Instead of data: the range of a file that holds a frozen weight. */
+  range?: FileRange;
+}
+
+/** Bytes of a file that hold a tensor, and the type that they have there. */
+export interface FileRange {
+  file: string;
+  offset: number;
+  length: number;
+  stored: 'float32' | 'float16' | 'bfloat16' | 'int32' | 'int64';
 }
 
 export interface GraphNode {
@@ -60,6 +70,11 @@ export class Graph {
 
   constant(data: NumericArray | number, spec: Spec, name?: string): Value {
     return { id: this.#id(), kind: 'constant', data, name, ...spec };
+  }
+
+  /** A frozen weight that stays in its file. */
+  mapped(range: FileRange, { shape, dtype }: Spec, name: string): Value {
+    return { id: this.#id(), kind: 'constant', range, name, shape, dtype };
   }
 
   node(kernel: string, inputs: Value[], attrs: GraphNode['attrs'], specs: Spec[]): Value[] {

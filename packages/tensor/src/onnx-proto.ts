@@ -20,7 +20,15 @@ export interface OnnxTensor {
   name: string;
   type: ElementTypeName;
   shape: readonly number[];
-  bytes: Uint8Array;
+  /** The elements, little-endian; or where the runtime finds them. */
+  bytes: Uint8Array | ExternalBytes;
+}
+
+/** A range of a file. `location` is relative to the folder of the model, which the session is told. */
+export interface ExternalBytes {
+  location: string;
+  offset: number;
+  length: number;
 }
 
 export interface OnnxValue {
@@ -145,6 +153,16 @@ function writeNode(w: Writer, node: OnnxNode, index: number): void {
   if (node.domain) w.string(7, node.domain);
 }
 
+function writeExternal(w: Writer, { location, offset, length }: ExternalBytes): void {
+  for (const [key, value] of Object.entries({ location, offset: `${offset}`, length: `${length}` })) {
+    w.message(13, (entry) => {
+      entry.string(1, key);
+      entry.string(2, value);
+    });
+  }
+  w.int(14, 1);
+}
+
 function writeGraph(g: Writer, graph: OnnxGraph): void {
   for (const [index, node] of graph.nodes.entries()) g.message(1, (w) => writeNode(w, node, index));
   g.string(2, graph.name);
@@ -153,7 +171,8 @@ function writeGraph(g: Writer, graph: OnnxGraph): void {
       for (const size of tensor.shape) w.int(1, size);
       w.int(2, ElementType[tensor.type]);
       w.string(8, tensor.name);
-      w.bytes(9, tensor.bytes);
+      if (tensor.bytes instanceof Uint8Array) w.bytes(9, tensor.bytes);
+      else writeExternal(w, tensor.bytes);
     });
   }
   for (const value of graph.inputs) g.message(11, (w) => writeValue(w, value));

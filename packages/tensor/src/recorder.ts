@@ -2,7 +2,7 @@
 // graph that is being recorded. It owns no data but the constants that the model's code makes.
 
 import { TensorError } from './errors.ts';
-import { Graph, type NumericArray, type Spec, sizeOf, type Value } from './graph.ts';
+import { type FileRange, Graph, type NumericArray, type Spec, sizeOf, type Value } from './graph.ts';
 import { KERNELS } from './kernels/index.ts';
 import type { Tensor, TensorInfo } from './tf.ts';
 import tf from './tf.ts';
@@ -140,7 +140,7 @@ export interface Recording<T> {
 export function recordGraph<T>(
   graph: Graph,
   inputs: Record<string, Spec>,
-  constants: Record<string, Spec & { data: NumericArray }>,
+  constants: Record<string, Spec & ({ data: NumericArray } | { range: FileRange })>,
   fn: (inputs: Record<string, Tensor>, constants: Record<string, Tensor>) => T,
 ): T {
   if (recording !== null) throw new TensorError('A program cannot be compiled while another one is being recorded.');
@@ -150,7 +150,10 @@ export function recordGraph<T>(
   try {
     if (!tf.setBackend(BACKEND)) throw new Error('the recorder backend did not start');
     const given = mapValues(inputs, (spec, name) => wrap(graph.input(name, spec)));
-    const frozen = mapValues(constants, ({ data, ...spec }, name) => wrap(graph.constant(data, spec, name)));
+    const frozen = mapValues(constants, ({ shape, dtype, ...held }, name) => {
+      const spec = { shape, dtype };
+      return wrap('range' in held ? graph.mapped(held.range, spec, name) : graph.constant(held.data, spec, name));
+    });
     return fn(given, frozen);
   } finally {
     tf.engine().endScope();
