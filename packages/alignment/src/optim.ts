@@ -61,26 +61,69 @@ export function adamw(config: OptimiserConfig) {
       state: AdamWState,
       scalars: Tensor,
     ): { params: NamedTensors; state: AdamWState } {
+      // p ← p·(1 − lr·λ) − (lr·c1/√c2) · m / (√v + ε/√c2), with all that is the same for every element outside.
       const [lr, c1, c2] = tf.unstack(scalars);
+      const root = tf.sqrt(c2);
+      const rate = tf.div(tf.mul(lr, c1), root);
+      const floor = tf.div(config.eps, root);
+      const kept = tf.sub(1, tf.mul(lr, config.weightDecay));
+      const step = (p: Tensor, g: Tensor, m: Tensor, v: Tensor, decays: boolean) => {
+        const nextM = tf.add(tf.mul(m, b1), tf.mul(g, 1 - b1));
+        const nextV = tf.add(tf.mul(v, b2), tf.mul(tf.square(g), 1 - b2));
+        const move = tf.mul(tf.div(nextM, tf.add(tf.sqrt(nextV), floor)), rate);
+        return { p: tf.sub(decays ? tf.mul(p, kept) : p, move), m: nextM, v: nextV };
+      };
       const next = { params: {} as NamedTensors, m: {} as NamedTensors, v: {} as NamedTensors };
-      for (const [name, p] of Object.entries(params)) {
-        const g = grads[name];
-        const m = tf.add(tf.mul(state.m[name], b1), tf.mul(g, 1 - b1));
-        const v = tf.add(tf.mul(state.v[name], b2), tf.mul(tf.square(g), 1 - b2));
-        const step = tf.div(tf.mul(m, tf.mul(lr, c1)), tf.add(tf.sqrt(tf.mul(v, c2)), config.eps));
-        const kept = p.rank >= 2 && config.weightDecay > 0 ? tf.mul(p, tf.sub(1, tf.mul(lr, config.weightDecay))) : p;
-        next.params[name] = tf.sub(kept, step);
-        next.m[name] = m;
-        next.v[name] = v;
+      for (const { names, decays } of groups(params, config.weightDecay > 0)) {
+        const flat = (tensors: NamedTensors) => joinFlat(names.map((name) => tensors[name]));
+        const moved = step(flat(params), flat(grads), flat(state.m), flat(state.v), decays);
+        const shapes = names.map((name) => params[name].shape);
+        const [p, m, v] = [moved.p, moved.m, moved.v].map((joined) => splitFlat(joined, shapes));
+        for (const [i, name] of names.entries()) [next.params[name], next.m[name], next.v[name]] = [p[i], m[i], v[i]];
       }
       return { params: next.params, state: { m: next.m, v: next.v } };
     },
   };
 }
 
+/** Elements up to which tensors are updated as one vector: below this an operation costs more than its numbers. */
+const SMALL = 4096;
+
+interface Group {
+  names: string[];
+  decays: boolean;
+}
+
+/** Large tensors alone, small ones together with those that decay alike. */
+function groups(params: NamedTensors, decay: boolean): Group[] {
+  const out: Group[] = [];
+  const small = new Map<boolean, Group>();
+  for (const [name, p] of Object.entries(params)) {
+    const decays = decay && p.rank >= 2;
+    const group = p.size > SMALL ? undefined : small.get(decays);
+    if (group) group.names.push(name);
+    else {
+      out.push({ names: [name], decays });
+      if (p.size <= SMALL) small.set(decays, out[out.length - 1]);
+    }
+  }
+  return out;
+}
+
+const joinFlat = (parts: Tensor[]): Tensor =>
+  parts.length === 1 ? parts[0] : tf.concat(parts.map((x) => tf.reshape(x, [x.size])));
+
+function splitFlat(joined: Tensor, shapes: number[][]): Tensor[] {
+  if (shapes.length === 1) return [joined];
+  const sizes = shapes.map((shape) => shape.reduce((a, b) => a * b, 1));
+  return tf.split(joined, sizes).map((part, i) => tf.reshape(part, shapes[i]));
+}
+
 /** √Σ‖g‖² over the named tensors: a scalar. */
 export function globalNorm(grads: NamedTensors): Tensor {
-  const squares = Object.values(grads).map((g) => tf.sum(tf.square(g)));
+  const squares = groups(grads, false).map(({ names }) =>
+    tf.sum(tf.square(joinFlat(names.map((name) => grads[name])))),
+  );
   return tf.sqrt(squares.length === 1 ? squares[0] : tf.addN(squares));
 }
 
