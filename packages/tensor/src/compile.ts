@@ -6,6 +6,7 @@ import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import { Emitter } from './emitter.ts';
 import { TensorError } from './errors.ts';
 import './gradients.ts';
+import { fuseProducts } from './fuse.ts';
 import { Graph, liveNodes, type NumericArray, type Spec, sizeOf, type Value } from './graph.ts';
 import { KERNELS } from './kernels/index.ts';
 import { type Mapped, MappedFiles, type MappedWeights } from './mapped.ts';
@@ -93,7 +94,8 @@ function lower(graph: Graph, named: Record<string, Value>): { bytes: Uint8Array;
   const resolve = simplify(graph);
   const results = mapValues(named, resolve);
   const emitter = new Emitter(graph, KERNELS);
-  for (const node of liveNodes(graph, Object.values(results))) emitter.lower(node);
+  const live = Object.values(results);
+  for (const node of fuseProducts(liveNodes(graph, live), live)) emitter.lower(node);
   const outputs: OnnxValue[] = Object.entries(results).map(([name, value]) => {
     emitter.nodes.push({ op: 'Identity', inputs: [emitter.name(value)], outputs: [name] });
     return { name, type: value.dtype, shape: value.shape };

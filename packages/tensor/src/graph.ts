@@ -77,8 +77,13 @@ export class Graph {
     return { id: this.#id(), kind: 'constant', range, name, shape, dtype };
   }
 
+  /** A value that no node makes yet. */
+  value(spec: Spec): Value {
+    return { id: this.#id(), kind: 'node', shape: spec.shape, dtype: spec.dtype };
+  }
+
   node(kernel: string, inputs: Value[], attrs: GraphNode['attrs'], specs: Spec[]): Value[] {
-    const outputs = specs.map((spec): Value => ({ id: this.#id(), kind: 'node', ...spec }));
+    const outputs = specs.map((spec) => this.value(spec));
     this.nodes.push({ kernel, inputs, outputs, attrs });
     return outputs;
   }

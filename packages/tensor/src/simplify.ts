@@ -48,10 +48,12 @@ class Scope {
   readonly #alias = new Map<number, Value>();
   readonly #producer = new Map<number, GraphNode>();
   readonly #twins = new Map<string, GraphNode>();
+  readonly graph: Graph;
   readonly parent: Scope | null;
   nodes: GraphNode[] = [];
 
-  constructor(parent: Scope | null = null) {
+  constructor(graph: Graph, parent: Scope | null = null) {
+    this.graph = graph;
     this.parent = parent;
   }
 
@@ -93,7 +95,7 @@ class Scope {
 
 /** Rewires `graph`; returns where a value's reader should look instead. */
 export function simplify(graph: Graph): (value: Value) => Value {
-  const scope = new Scope();
+  const scope = new Scope(graph);
   walk(graph, scope);
   return scope.resolve;
 }
@@ -107,6 +109,15 @@ function visit(node: GraphNode, scope: Scope): void {
   node.inputs = node.inputs.map(scope.resolve);
   if (node.attrs.body) {
     visitScan(node, scope);
+    return;
+  }
+  const flat = node.kernel === 'Add' ? sumOfReshaped(node, scope) : null;
+  if (flat) {
+    visit(flat, scope);
+    visit(
+      { kernel: 'Reshape', inputs: flat.outputs, outputs: node.outputs, attrs: { shape: node.outputs[0].shape } },
+      scope,
+    );
     return;
   }
   // What a body computes from outer values alone is the same for every slice: compute it once, outside.
@@ -130,9 +141,20 @@ function visit(node: GraphNode, scope: Scope): void {
   home.add(node, key);
 }
 
+/** The sum of two products' rows as a sum of matrices, where both were reshaped alike: the products can take it in. */
+function sumOfReshaped(node: GraphNode, scope: Scope): GraphNode | null {
+  const sources = node.inputs.map((input) => scope.producer(input));
+  if (!sources.every((source) => source?.kernel === 'Reshape')) return null;
+  const inputs = sources.map((source) => (source as GraphNode).inputs[0]);
+  const [a, b] = inputs;
+  if (a.shape.length !== 2 || !sameShape(a.shape, b.shape) || !sameShape(node.inputs[0].shape, node.inputs[1].shape))
+    return null;
+  return { kernel: 'Add', inputs, outputs: [scope.graph.value(a)], attrs: {} };
+}
+
 function visitScan(node: GraphNode, scope: Scope): void {
   const body = node.attrs.body as ScanBody;
-  const inner = new Scope(scope);
+  const inner = new Scope(body.graph, scope);
   inner.declare(body.graph.inputs, node);
   walk(body.graph, inner);
   body.sums = body.sums.map(inner.resolve);

@@ -94,6 +94,19 @@ const matMul: KernelRule = {
   },
 };
 
+/** a, b, c -> a · b + c with c [M, N], [N] or smaller: what fuse.ts makes of a product and the sum that reads it. */
+const gemm: KernelRule = {
+  infer: (inputs, attrs) => matMul.infer(inputs.slice(0, 2), attrs),
+  lower: (e, node) => {
+    const { transposeA, transposeB } = node.attrs;
+    return e.node(
+      'Gemm',
+      node.inputs.map((value) => e.name(value)),
+      { transA: { int: transposeA ? 1 : 0 }, transB: { int: transposeB ? 1 : 0 } },
+    );
+  },
+};
+
 export const reduce: KernelRules = {
   Sum: reduction('ReduceSum'),
   Mean: reduction('ReduceMean'),
@@ -148,4 +161,5 @@ export const reduce: KernelRules = {
       ),
   },
   BatchMatMul: matMul,
+  FoveaGemm: gemm,
 };
