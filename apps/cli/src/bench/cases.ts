@@ -15,7 +15,17 @@ import {
 } from '@fovea/alignment';
 import { encoderLayer, encoderLayerSpecs, initialise, type Weights } from '@fovea/models';
 import { type AlignStage, loadRecipe } from '@fovea/recipe';
-import { mapValues, type NumericArray, type StepFunction, sizeOf, type Tensor, tf, valueAndGrads } from '@fovea/tensor';
+import {
+  mapValues,
+  microBatches,
+  type NumericArray,
+  type StepFunction,
+  sizeOf,
+  sliceCount,
+  type Tensor,
+  tf,
+  valueAndGrads,
+} from '@fovea/tensor';
 import { philox } from '@fovea/tensor/random';
 import { type UnetConfig, unet, unetSpecs } from './unet.ts';
 
@@ -55,6 +65,9 @@ const OPEN: Record<CaseName, () => Promise<Case>> = {
   'unet-stack': unetStack,
   'encoder-inference': encoderInference,
 };
+
+/** Largest activation of a slice in the two stacks; the training step chooses its own, see `slicesOf`. */
+const SLICE_BYTES = 2 ** 20;
 
 /** Classes of the made-up batch; with the weights' words they set the size of the image–text term. */
 const CLASSES = 144;
@@ -127,6 +140,7 @@ function bags(words: number): Given {
 async function vitStack(): Promise<Case> {
   const size = { width: 192, layers: 6, heads: 3, mlpRatio: 4 };
   const [batch, tokens] = [16, 65];
+  const slices = sliceCount(batch, 4 * tokens * size.mlpRatio * size.width, SLICE_BYTES);
   const names = Array.from({ length: size.layers }, (_, i) => `layers.${i}`);
   const weights = names.reduce<Weights>(
     (all, name) => Object.assign(all, initialise(encoderLayerSpecs(name, size), 0)),
@@ -136,12 +150,16 @@ async function vitStack(): Promise<Case> {
     name: 'vit-stack',
     batch,
     settings: size,
-    fn: (inputs) => {
+    fn: ({ x, ...weights }) => {
       const forward = ({ x, ...p }: Record<string, Tensor>) => ({
         value: tf.mean(tf.square(names.reduce((y, name) => encoderLayer(p, name, y, size.heads), x))) as Tensor,
       });
-      const { value, grads } = valueAndGrads(forward, inputs);
-      return { outputs: { loss: value, ...prefixed('grad/', grads) } };
+      const { mean, rows } = microBatches(slices, { x }, (slice) => {
+        const { value, grads } = valueAndGrads(forward, { ...weights, x: slice.x });
+        const { x: input, ...own } = grads;
+        return { mean: { loss: value, ...prefixed('grad/', own) }, rows: { 'grad/x': input } };
+      });
+      return { outputs: { ...mean, 'grad/x': tf.div(rows['grad/x'], slices) } };
     },
     data: { inputs: { ...weights, x: normal([batch, tokens, size.width], 'x') }, state: {}, constants: {} },
   };
@@ -152,17 +170,21 @@ async function unetStack(): Promise<Case> {
   const config: UnetConfig = { channels: 4, widths: [64, 128], headWidth: 32, crossWidth: 256, groups: 32 };
   const [batch, side] = [4, 32];
   const picture = [batch, config.channels, side, side];
+  const slices = sliceCount(batch, 4 * side * side * config.widths[0] * 4, SLICE_BYTES);
   const times = Float32Array.from({ length: batch }, (_, i) => 100 + 200 * i);
   return {
     name: 'unet-stack',
     batch,
     settings: { ...config },
-    fn: ({ x, condition, t, target }, _state, p) => {
-      const forward = (given: Record<string, Tensor>) => ({
-        value: tf.mean(tf.squaredDifference(unet(p, given.x, t, given.condition, config), target)) as Tensor,
+    fn: (inputs, _state, p) => {
+      const { mean, rows } = microBatches(slices, inputs, ({ x, condition, t, target }) => {
+        const forward = (given: Record<string, Tensor>) => ({
+          value: tf.mean(tf.squaredDifference(unet(p, given.x, t, given.condition, config), target)) as Tensor,
+        });
+        const { value, grads } = valueAndGrads(forward, { x, condition });
+        return { mean: { loss: value }, rows: prefixed('grad/', grads) };
       });
-      const { value, grads } = valueAndGrads(forward, { x, condition });
-      return { outputs: { loss: value, ...prefixed('grad/', grads) } };
+      return { outputs: { ...mean, ...mapValues(rows, (grad) => tf.div(grad, slices)) } };
     },
     data: {
       inputs: {
