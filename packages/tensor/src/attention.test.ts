@@ -3,7 +3,7 @@
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { StepFunction } from './compile.ts';
+import { compile, lowerToOnnx, type StepFunction } from './compile.ts';
 import { compiledEngine, jsEngine } from './engines.ts';
 import { attention } from './functional/index.ts';
 import { valueAndGrads } from './grads.ts';
@@ -40,6 +40,20 @@ const cases: fc.Arbitrary<Case> = fc.record({
   keptBytes: fc.constantFrom(0, 2 ** 20),
   blockBytes: fc.constantFrom(0, 4096, 2 ** 20),
 });
+
+const SMALL: Case = {
+  batch: 2,
+  heads: 2,
+  queries: 20,
+  keys: 7,
+  width: 3,
+  valueWidth: 4,
+  causal: false,
+  mask: 'none',
+  broadcast: [false, false, false, false],
+  keptBytes: 0,
+  blockBytes: 0,
+};
 
 const noise = (length: number, index: number, scale = 1) => {
   const rng = philox(11, 'attention', 0, index);
@@ -105,5 +119,63 @@ describe('attention', () => {
       }),
       { numRuns: 60, seed: 4 },
     );
+  });
+
+  it('equals central differences', async () => {
+    const c: Case = { ...SMALL, mask: 'additive', broadcast: [true, false, false, false] };
+    const specs = specsOf(c);
+    const values = valuesOf(specs);
+    const trained = ['q', 'k', 'v', 'mask'];
+    const program = await compile(step(c, trained), { inputs: specs });
+    const analytic = Object.fromEntries(
+      Object.entries(await program.run(values)).map(([name, data]) => [name, data.slice()]),
+    );
+    for (const name of trained) {
+      for (let i = 0; i < values[name].length; i += 3) {
+        const at = async (delta: number) => {
+          const moved = values[name].slice();
+          moved[i] += delta;
+          return (await program.run({ ...values, [name]: moved })).value[0];
+        };
+        const numeric = ((await at(1e-2)) - (await at(-1e-2))) / 2e-2;
+        expect(Math.abs(numeric - analytic[`d/${name}`][i]), `${name}[${i}]`).toBeLessThan(3e-3);
+      }
+    }
+    await program.dispose();
+  });
+
+  it('gives zeros and no gradient where a query may see no key', async () => {
+    const fn: StepFunction = (inputs) => {
+      const { grads, aux } = valueAndGrads(
+        (p) => {
+          const y = attention(p.q, p.k, p.v, { mask: tf.cast(inputs.mask, 'bool'), causal: true, keptBytes: 0 });
+          return { value: tf.sum(tf.mul(y, inputs.q)), aux: { y } };
+        },
+        { q: inputs.q, k: inputs.k, v: inputs.v },
+      );
+      return { outputs: { y: aux.y, dq: grads.q, dk: grads.k, dv: grads.v } };
+    };
+    const token: Spec = { shape: [1, 1, 3, 2], dtype: 'float32' };
+    const inputs = { q: token, k: token, v: token, mask: { shape: [1, 1, 1, 3], dtype: 'float32' as const } };
+    const values = { q: noise(6, 1), k: noise(6, 2), v: noise(6, 3), mask: Float32Array.of(0, 0, 1) };
+    const { y, dq, dk, dv } = await compiledEngine.run(fn, { inputs }, values);
+    // The first two queries see hidden keys alone, the third sees the third key.
+    expect([...y].map((x) => x + 0)).toEqual([0, 0, 0, 0, values.v[4], values.v[5]]);
+    expect([...dq.slice(0, 4), ...dk, ...dv.slice(0, 4)].every((x) => x === 0)).toBe(true);
+    expect([...dv.slice(4)]).toEqual([...values.q.slice(4)]);
+  });
+
+  it('computes nothing for operands that need no gradient', () => {
+    const c: Case = { ...SMALL, keptBytes: 0, blockBytes: 0 };
+    const nodes = (trained: string[]) => lowerToOnnx(step(c, trained), { inputs: specsOf(c) }).nodes;
+    const all = nodes(['q', 'k', 'v']);
+    expect(nodes(['k', 'v'])).toBeLessThan(all);
+    expect(nodes(['q'])).toBeLessThan(nodes(['k']) + 1);
+    expect(nodes(['v'])).toBeLessThan(nodes(['q']));
+  });
+
+  it('names shapes that do not fit together', () => {
+    const specs = { ...specsOf(SMALL), k: { shape: [2, 2, 7, 9], dtype: 'float32' as const } };
+    expect(() => lowerToOnnx(step(SMALL, ['q']), { inputs: specs })).toThrow(/k \[2,2,7,9\].*do not fit together/);
   });
 });

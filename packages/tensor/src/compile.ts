@@ -10,6 +10,7 @@ import { fuseProducts } from './fuse.ts';
 import { Graph, liveNodes, type NumericArray, type Spec, sizeOf, type Value } from './graph.ts';
 import { KERNELS } from './kernels/index.ts';
 import { type Mapped, MappedFiles, type MappedWeights } from './mapped.ts';
+import { type MemoryReport, memoryReport } from './memory.ts';
 import { encodeModel, type OnnxValue } from './onnx-proto.ts';
 import { mapValues, recordGraph, valueBehind } from './recorder.ts';
 import { simplify } from './simplify.ts';
@@ -50,7 +51,7 @@ export interface CompileOptions {
 }
 
 /** What a compiled program is made of; sizes in bytes. */
-export interface ProgramReport {
+export interface ProgramReport extends MemoryReport {
   nodes: number;
   constantBytes: number;
   stateBytes: number;
@@ -62,7 +63,7 @@ export interface ProgramReport {
 export function lowerToOnnx(
   fn: StepFunction,
   signature: Signature,
-): { bytes: Uint8Array; outputs: Record<string, Spec>; nodes: number; files: MappedFiles } {
+): { bytes: Uint8Array; outputs: Record<string, Spec>; nodes: number; memory: MemoryReport; files: MappedFiles } {
   const graph = new Graph();
   const files = new MappedFiles(signature.constants);
   const state = signature.state ?? {};
@@ -87,15 +88,21 @@ export function lowerToOnnx(
   const clash = Object.keys(named).find((name) => name in inputs);
   if (clash)
     throw new TensorError(`The program has an input and an output that are both called "${clash}"; rename one.`);
-  return { ...lower(graph, named), outputs: mapValues(named, ({ shape, dtype }) => ({ shape, dtype })), files };
+  const lowered = lower(graph, named, signature.constants ?? {});
+  return { ...lowered, outputs: mapValues(named, ({ shape, dtype }) => ({ shape, dtype })), files };
 }
 
-function lower(graph: Graph, named: Record<string, Value>): { bytes: Uint8Array; nodes: number } {
+function lower(
+  graph: Graph,
+  named: Record<string, Value>,
+  frozen: Record<string, Spec>,
+): { bytes: Uint8Array; nodes: number; memory: MemoryReport } {
   const resolve = simplify(graph);
   const results = mapValues(named, resolve);
   const emitter = new Emitter(graph, KERNELS);
-  const live = Object.values(results);
-  for (const node of fuseProducts(liveNodes(graph, live), live)) emitter.lower(node);
+  const wanted = Object.values(results);
+  const live = liveNodes(graph, wanted);
+  for (const node of fuseProducts(live, wanted)) emitter.lower(node);
   const outputs: OnnxValue[] = Object.entries(results).map(([name, value]) => {
     emitter.nodes.push({ op: 'Identity', inputs: [emitter.name(value)], outputs: [name] });
     return { name, type: value.dtype, shape: value.shape };
@@ -107,7 +114,8 @@ function lower(graph: Graph, named: Record<string, Value>): { bytes: Uint8Array;
     inputs: graph.inputs.map((v) => ({ name: v.name as string, type: v.dtype, shape: v.shape })),
     outputs,
   });
-  return { bytes, nodes: emitter.nodes.length };
+  const memory = memoryReport(graph, live, frozen, { ...emitter, outputs: new Set(Object.keys(results)) });
+  return { bytes, nodes: emitter.nodes.length, memory };
 }
 
 /** A compiled program: run it, or read and set the state that it carries. */
@@ -188,7 +196,7 @@ export class Program {
 /** Records, lowers and opens `fn` on the CPU. */
 export async function compile(fn: StepFunction, signature: Signature, options: CompileOptions = {}): Promise<Program> {
   const started = performance.now();
-  const { bytes, outputs, nodes, files } = lowerToOnnx(fn, signature);
+  const { bytes, outputs, nodes, memory, files } = lowerToOnnx(fn, signature);
   const traced = performance.now();
   const opening = InferenceSession.create(bytes, {
     executionProviders: ['cpu'],
@@ -197,7 +205,8 @@ export async function compile(fn: StepFunction, signature: Signature, options: C
     executionMode: 'sequential',
     graphOptimizationLevel: 'all',
     enableCpuMemArena: true,
-    enableMemPattern: true,
+    // A pattern is planned in a first run and allocated beside what that run took: twice the memory.
+    enableMemPattern: false,
     logSeverityLevel: 3,
     ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),
     extra: files.configure(options.mappedWeights, {
@@ -208,6 +217,7 @@ export async function compile(fn: StepFunction, signature: Signature, options: C
   const bytesOf = (specs: Record<string, Spec> = {}) =>
     Object.values(specs).reduce((sum, s) => sum + 4 * sizeOf(s.shape), 0);
   const report = {
+    ...memory,
     nodes,
     constantBytes: bytesOf(signature.constants),
     stateBytes: bytesOf(signature.state),

@@ -6,6 +6,7 @@ import {
   type Graph,
   type GraphNode,
   type NumericArray,
+  type Spec,
   sameShape,
   sizeOf,
   type Value,
@@ -17,7 +18,10 @@ export type AttributeMap = Record<string, Attribute>;
 export class Emitter {
   readonly nodes: OnnxNode[] = [];
   readonly initializers: OnnxTensor[] = [];
+  /** Shapes and types of the names that hold graph values. */
+  readonly specs: Map<string, Spec>;
   readonly #names = new Map<number, string>();
+  readonly #emitted = new Map<string, string[]>();
   readonly #shared = new Map<string, string>();
   readonly #rules: KernelRules;
   readonly #parent: Emitter | null;
@@ -27,7 +31,8 @@ export class Emitter {
   constructor(graph: Graph, given: KernelRules | Emitter) {
     this.#parent = given instanceof Emitter ? given : null;
     this.#rules = given instanceof Emitter ? given.#rules : given;
-    for (const input of graph.inputs) this.#names.set(input.id, input.name ?? this.fresh());
+    this.specs = this.#parent?.specs ?? new Map();
+    for (const input of graph.inputs) this.bind(input, input.name ?? this.fresh());
   }
 
   /** A name that nothing else in the model has. */
@@ -46,16 +51,22 @@ export class Emitter {
     return this.multi(op, inputs, 1, attributes, domain)[0];
   }
 
-  /** Emits one node with several outputs. */
+  /** Emits one node with several outputs, or finds the equal one that was emitted before. */
   multi(op: string, inputs: string[], outputs: number, attributes: AttributeMap = {}, domain?: string): string[] {
+    const isPure = op !== 'Identity' && !('body' in attributes);
+    const key = isPure ? `${domain ?? ''}.${op}(${inputs})${outputs}${JSON.stringify(attributes)}` : '';
+    const twin = isPure ? this.#emitted.get(key) : undefined;
+    if (twin) return twin;
     const names = Array.from({ length: outputs }, () => this.fresh());
     this.nodes.push({ op, inputs, outputs: names, attributes, domain });
+    if (isPure) this.#emitted.set(key, names);
     return names;
   }
 
   /** Says which emitted name holds a graph value. */
   bind(value: Value, name: string): void {
     this.#names.set(value.id, name);
+    if (!this.specs.has(name)) this.specs.set(name, { shape: value.shape, dtype: value.dtype });
   }
 
   /** The name that holds a value; constants are emitted when first asked for. */

@@ -1,5 +1,6 @@
 // Named gradients. tfjs differentiates positional lists; models here speak of parameters by name.
 
+import { endForward } from './recorder.ts';
 import type { NamedTensors, Tensor } from './tf.ts';
 import tf from './tf.ts';
 
@@ -26,6 +27,7 @@ export function valueAndGrads(
     const given = Object.fromEntries(names.map((name, i) => [name, tensors[i]]));
     const result = fn(given);
     for (const [name, tensor] of Object.entries(result.aux ?? {})) aux[name] = tf.keep(tensor);
+    endForward(tensors);
     return result.value;
   };
   const xs = names.map((name) => params[name]);

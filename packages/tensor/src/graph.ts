@@ -51,6 +51,8 @@ export class Graph {
   nodes: GraphNode[] = [];
   readonly inputs: Value[] = [];
   readonly #root: Graph;
+  /** Forward passes that were differentiated: the first value after each, and by what. */
+  readonly forwards: { end: number; trained: Value[] }[] = [];
   #next = 0;
 
   /** A graph inside another one shares its numbers, so that a value means the same in both. */
@@ -80,6 +82,11 @@ export class Graph {
   /** A value that no node makes yet. */
   value(spec: Spec): Value {
     return { id: this.#id(), kind: 'node', shape: spec.shape, dtype: spec.dtype };
+  }
+
+  /** Notes that a forward pass ends here whose gradient by `trained` comes next. */
+  endForward(trained: Value[]): void {
+    this.#root.forwards.push({ end: this.#root.#next, trained });
   }
 
   node(kernel: string, inputs: Value[], attrs: GraphNode['attrs'], specs: Spec[]): Value[] {

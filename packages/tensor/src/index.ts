@@ -17,6 +17,7 @@ export * from './functional/index.ts';
 export { type GradResult, valueAndGrads } from './grads.ts';
 export { type NumericArray, type Spec, sizeOf } from './graph.ts';
 export type { Mapped, MappedWeights } from './mapped.ts';
+export type { MemoryReport } from './memory.ts';
 export { microBatches, type SliceResult, sliceCount } from './microbatch.ts';
 export * from './random.ts';
 export { isRecording, mapValues } from './recorder.ts';

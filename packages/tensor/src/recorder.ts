@@ -184,6 +184,11 @@ function wrap(value: Value): Tensor {
   return tf.engine().makeTensorFromTensorInfo({ dataId, shape: value.shape, dtype: value.dtype } as TensorInfo);
 }
 
+/** Notes in the recording, if there is one, that a forward pass ends whose gradient by `trained` comes next. */
+export function endForward(trained: Tensor[]): void {
+  recording?.endForward(trained.map(valueBehind));
+}
+
 /** The graph value behind a tensor made while recording. */
 export function valueBehind(tensor: Tensor): Value {
   const value = values.get(tensor.dataId as object);

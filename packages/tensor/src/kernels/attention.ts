@@ -122,7 +122,8 @@ const attentionRule: KernelRule = {
     const [q, k, v] = inputs;
     const y = { shape: [...q.shape.slice(0, 3), v.shape[3]], dtype: q.dtype };
     if (scoreBytes(q, k) > attrs.keptBytes) return [y];
-    return [y, { shape: [...q.shape.slice(0, 3), k.shape[2]], dtype: q.dtype }];
+    const keys = attrs.causal ? Math.min(q.shape[2], k.shape[2]) : k.shape[2];
+    return [y, { shape: [...q.shape.slice(0, 3), keys], dtype: q.dtype }];
   },
   lower: (e, node) => {
     const operands = new Operands(e, node.attrs, node.inputs);
