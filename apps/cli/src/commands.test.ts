@@ -1,7 +1,8 @@
 // Commands that start nothing, run in this process, and what is refused before a run begins.
 
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, realpath, rm, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -117,12 +118,34 @@ test('doctor tells machine, engines, Redis and store, as text and as JSON', asyn
   const names = report.engines.map((engine: { name: string }) => engine.name);
   expect(names).toEqual(['onnxruntime-node', 'tfjs-node-gpu', 'tfjs-node', 'sharp']);
   expect(report.engines[0].devices).toContain('cpu');
+  expect(report.devices.map(({ device }: { device: string }) => device)).toEqual(['cpu', 'cuda', 'webgpu']);
+  for (const { usable, reason } of report.devices) {
+    expect(usable).toBe(reason === null);
+    if (reason !== null) expect(reason).toMatch(/^The device \w+ .*\.$/);
+  }
   expect(report.redis).toMatchObject({ found: 'program', where: expect.stringMatching(/(redis|valkey)-server$/) });
   expect(report.store).toMatchObject({ path: path.join(dir, '.fovea/store'), writable: true });
   expect(existsSync(path.join(dir, '.fovea'))).toBe(false);
   said.out = '';
   expect(await fovea('doctor')).toBe(0);
   expect(said.out).toMatch(/machine +.*\nnode +.*\ngpu +/);
+});
+
+test('doctor --install-cuda says in one sentence why it could not, and leaves what was there', async () => {
+  const folder = path.join(
+    path.dirname(createRequire(import.meta.url).resolve('onnxruntime-node/package.json')),
+    'bin',
+  );
+  const before = await readdir(folder, { recursive: true });
+  // A proxy that refuses: the installer cannot fetch anything, on any machine.
+  process.env.GLOBAL_AGENT_HTTPS_PROXY = 'http://127.0.0.1:9';
+  try {
+    expect(await fovea('doctor', '--install-cuda')).toBe(2);
+  } finally {
+    delete process.env.GLOBAL_AGENT_HTTPS_PROXY;
+  }
+  expect(said.err).toMatch(/^The CUDA 12 files of onnxruntime-node were not installed: .*reaches the NuGet feed\.\n$/);
+  expect(await readdir(folder, { recursive: true })).toEqual(before);
 });
 
 test('the home is the repository for everyone in it, and their own folder for others', () => {

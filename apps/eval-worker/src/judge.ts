@@ -47,7 +47,7 @@ export class Judge {
     const dataset = await this.datasetOf(query);
     const file = await checkpointWeights(store, checkpoint, recipe);
     const suites = this.#suitesFor(query, dataset.classes, file.vocabulary, progress);
-    const subject = await EncoderSubject.open(file, recipe);
+    const subject = await EncoderSubject.open(file, recipe, { device: recipe.engine.device });
     try {
       const foil = await this.#foilFor(dataset);
       return await scoreCheckpoint({ recipe, dataset, subject, foil, checkpoint, role, suites, progress, signal });

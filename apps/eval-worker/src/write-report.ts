@@ -115,7 +115,8 @@ async function reconstructions(
   const pictures = [pixels];
   for (const round of after ? [before, after] : [before]) {
     const file = await checkpointWeights(store, round.checkpoint, recipe);
-    pictures.push(await reconstruct(file, recipe, pixels, PICTURES, { steps: STEPS, seed: recipe.seed, threads: 1 }));
+    const options = { steps: STEPS, seed: recipe.seed, threads: 1, device: recipe.engine.device };
+    pictures.push(await reconstruct(file, recipe, pixels, PICTURES, options));
   }
   const rows = await Promise.all(
     samples.map(async ({ label, style }, i) => ({

@@ -295,7 +295,7 @@ describe('rounds', () => {
     expect(end['visual_projection.weight'].data).not.toEqual(start['visual_projection.weight'].data);
   });
 
-  it('stops between two steps when told to, and says which loss is no number', async () => {
+  it('stops between two steps when told to', async () => {
     const trainer = open();
     const [init, first] = planOf(recipeOf(FULL)).get('trunk') as Round[];
     const { id } = await commit(init, null, trainer, recipeOf(FULL));
@@ -303,10 +303,6 @@ describe('rounds', () => {
     stop.abort(new Error('stop'));
     const request = { runId: 'run', recipe: recipeOf(FULL), recipeDir: folder, round: first, base: id };
     await expect(trainer.train(request, () => {}, stop.signal)).rejects.toThrow('stop');
-    const wild = recipeOf([{ ...FULL[0], lr: 1e30, clip: 0, warmup: 0 }, FULL[1], FULL[2]]);
-    await expect(
-      trainer.train({ ...request, runId: 'wild', recipe: wild }, () => {}, new AbortController().signal),
-    ).rejects.toThrow(/loss of stage pretrain.*lower its learning rate/);
   });
 });
 

@@ -2,7 +2,15 @@
 // condition gap (loss under another picture's condition minus loss under the own one; above 0 the condition is used).
 
 import type { Dataset } from '@fovea/data';
-import { compile, type Frozen, mapValues, type NumericArray, type Program, type Spec } from '@fovea/tensor';
+import {
+  type CompileOptions,
+  compile,
+  type Frozen,
+  mapValues,
+  type NumericArray,
+  type Program,
+  type Spec,
+} from '@fovea/tensor';
 import { noiseFor, timestepsOf } from './batch.ts';
 import { probeObjective, probeSignature, probeStep, type StepContext } from './step.ts';
 
@@ -38,13 +46,13 @@ export class Probe {
     trainable: Record<string, Spec>,
     constants: Record<string, Frozen>,
     dataset: Dataset,
-    threads: number,
+    options: CompileOptions,
   ): Promise<Probe> {
     const { recipe, stage } = context;
     const program = await compile(
       probeStep(context),
       { ...probeSignature(PICTURES, recipe, trainable), constants },
-      { threads },
+      options,
     );
     const size = 3 * recipe.data.imageSize ** 2;
     const batches: Record<string, NumericArray>[] = [];

@@ -15,6 +15,7 @@ import {
   tf,
   valueAndGrads,
 } from '@fovea/tensor';
+import { lossScaleSpecs, nextLossScale, SCALE } from './loss-scale.ts';
 import { loraOf, type ModelConfig, moduleOf } from './model.ts';
 import {
   contrastiveLoss,
@@ -51,9 +52,12 @@ export function stepSignature(
   const inputs = stage.stage === 'pretrain' ? { pixels: all.pixels, labels: all.labels } : all;
   return {
     inputs: { ...inputs, scalars: { shape: [3], dtype: 'float32' } },
-    state: { ...prefixed('p/', trainable), ...adamwSpecs(trainable) },
+    state: { ...prefixed('p/', trainable), ...adamwSpecs(trainable), ...(scales(recipe) ? lossScaleSpecs : {}) },
   };
 }
+
+/** Whether a recipe's steps scale their loss: in fp16, whose gradients would round to zero. */
+export const scales = (recipe: Recipe): boolean => recipe.engine.precision === 'fp16';
 
 const prefixed = <T>(prefix: string, record: Record<string, T>): Record<string, T> =>
   Object.fromEntries(Object.entries(record).map(([name, value]) => [prefix + name, value]));
@@ -125,8 +129,9 @@ const TEXTS = 'texts';
 
 const isText = (name: string) => name.startsWith('text_');
 
-/** Into how many slices a step's batch is cut; see {@link microBatches}. */
+/** Into how many slices a step's batch is cut; see {@link microBatches}. One on accelerators, which want it whole. */
 export function slicesOf({ stage, recipe, config }: StepContext): number {
+  if (recipe.engine.device !== 'cpu') return 1;
   const { vision, denoiser } = config;
   const tokens = (patch: number) => (config.vision.imageSize / patch) ** 2 + 1;
   const seen = tokens(vision.patchSize) * Math.max(3, vision.mlpRatio) * vision.width;
@@ -139,13 +144,17 @@ interface Gradient {
   grads: NamedTensors;
 }
 
-/** Value by term and gradient of one objective, slice by slice. The text tower, the same for all slices, runs once. */
+/**
+ * Value by term and gradient of one objective, slice by slice. The text tower, the same for all slices, runs once. In
+ * fp16 the loss is multiplied by `scale` [1] for the backward pass and the gradients are divided by it.
+ */
 function differentiate(
   context: StepContext,
   objective: Objective,
   inputs: StepInputs,
   params: NamedTensors,
   constants: NamedTensors,
+  scale?: Tensor,
 ): Gradient {
   const { stage } = context;
   const all = effective(context, params, constants);
@@ -158,7 +167,8 @@ function differentiate(
       const p = effective(context, { ...params, ...given }, constants);
       const output = encode(p, slice.pixels, context.config);
       const terms = objective({ p, inputs: slice, output, texts: given[TEXTS] ?? texts });
-      return { value: weighted(stage, terms) as Tensor, aux: terms };
+      const value = weighted(stage, terms) as Tensor;
+      return { value: scale ? tf.mul(value, tf.reshape(scale, [])) : value, aux: terms };
     }, leaves);
     return { mean: { ...prefixed('term/', result.aux), ...prefixed('grad/', result.grads) } };
   });
@@ -171,15 +181,23 @@ function differentiate(
     );
     Object.assign(grads, pulled.grads);
   }
-  return { terms: under(mean, 'term/'), grads };
+  const unscaled = scale ? mapValues(grads, (g) => tf.div(g, tf.reshape(scale, []))) : grads;
+  return { terms: under(mean, 'term/'), grads: unscaled };
 }
 
 /** Value by term and gradient of the stage's objective for its role. */
-function gradient(context: StepContext, inputs: StepInputs, params: NamedTensors, constants: NamedTensors): Gradient {
+function gradient(
+  context: StepContext,
+  inputs: StepInputs,
+  params: NamedTensors,
+  constants: NamedTensors,
+  scale?: Tensor,
+): Gradient {
   const { stage, role } = context;
   const steady: Objective = (encoded) => steadyTerms(context, encoded);
   const feedback: Objective = (encoded) => ({ feedback: feedbackTerm(context, encoded, encoded.inputs) });
-  const of = (objective: Objective, given = inputs) => differentiate(context, objective, given, params, constants);
+  const of = (objective: Objective, given = inputs) =>
+    differentiate(context, objective, given, params, constants, scale);
   if (stage.stage === 'pretrain') return of(steady);
   if (stage.stage === 'projector') return of(feedback);
   if (role === 'aligned') return of((encoded) => ({ ...steady(encoded), ...feedback(encoded) }));
@@ -188,18 +206,25 @@ function gradient(context: StepContext, inputs: StepInputs, params: NamedTensors
   if (role === 'control') return base;
   const wanted = globalNorm(of(feedback).grads);
   const placebo = of(feedback, shufflePairs(inputs));
-  const scale = tf.div(wanted, tf.add(globalNorm(placebo.grads), 1e-12));
-  const grads = mapValues(base.grads, (g, name) => tf.add(g, tf.mul(placebo.grads[name], scale)));
+  const match = tf.div(wanted, tf.add(globalNorm(placebo.grads), 1e-12));
+  const grads = mapValues(base.grads, (g, name) => tf.add(g, tf.mul(placebo.grads[name], match)));
   return { terms: { ...base.terms, ...placebo.terms }, grads };
 }
 
-/** One optimiser step of a stage: outputs `loss`, each term, and `norm/<module>` gradient norms. */
+/**
+ * One optimiser step of a stage: outputs `loss`, each term, `norm/<module>` gradient norms, and `health`, which is finite
+ * exactly when the loss and every gradient are; where it is not, the update is not taken.
+ */
 export function trainStep(context: StepContext): StepFunction {
   const optimiser = adamw(context.stage);
   return (inputs, state, constants) => {
     const params = under(state, 'p/');
     const { scalars, ...batch } = inputs;
-    const { terms, grads } = gradient(context, { ...batch, targets: batch.pixels } as StepInputs, params, constants);
+    const given = { ...batch, targets: batch.pixels } as StepInputs;
+    const { terms, grads } = gradient(context, given, params, constants, state[SCALE]);
+    const loss = weighted(context.stage, terms) ?? tf.scalar(0);
+    const health = tf.add(loss, globalNorm(grads));
+    const scaling = scales(context.recipe) ? nextLossScale(state, health) : {};
     const next = optimiser.update(
       params,
       clipByGlobalNorm(grads, context.stage.clip),
@@ -209,12 +234,44 @@ export function trainStep(context: StepContext): StepFunction {
     const modules = groupByModule(grads);
     return {
       outputs: {
-        loss: weighted(context.stage, terms) ?? tf.scalar(0),
+        loss,
+        health,
         ...prefixed('term/', terms),
         ...prefixed('norm/', mapValues(modules, globalNorm)),
       },
-      state: { ...prefixed('p/', next.params), ...prefixed('m/', next.state.m), ...prefixed('v/', next.state.v) },
+      state: {
+        ...prefixed('p/', next.params),
+        ...prefixed('m/', next.state.m),
+        ...prefixed('v/', next.state.v),
+        ...scaling,
+      },
+      guard: 'health',
+      unguarded: Object.keys(scaling),
     };
+  };
+}
+
+/** Inputs of {@link diagnosticStep}: those of the step, with its parameters and loss scale among them. */
+export function diagnosticSignature(
+  stage: Stage,
+  recipe: Recipe,
+  trainable: Record<string, Spec>,
+): Pick<Signature, 'inputs'> {
+  const { inputs, state = {} } = stepSignature(stage, recipe, trainable);
+  const { scalars: _scalars, ...batch } = inputs;
+  const kept = Object.fromEntries(Object.entries(state).filter(([name]) => name.startsWith('p/') || name === SCALE));
+  return { inputs: { ...batch, ...kept } };
+}
+
+/** The terms and gradients that a step would update by, as `term/<name>` and `grad/<parameter>`; the batch in one slice. */
+export function diagnosticStep(context: StepContext): StepFunction {
+  return (inputs, _state, constants) => {
+    const params = under(inputs, 'p/');
+    const { [SCALE]: scale, ...rest } = inputs;
+    const batch = Object.fromEntries(Object.entries(rest).filter(([name]) => !name.startsWith('p/')));
+    const given = { ...batch, targets: batch.pixels } as StepInputs;
+    const { terms, grads } = gradient({ ...context, slices: 1 }, given, params, constants, scale);
+    return { outputs: { ...prefixed('term/', terms), ...prefixed('grad/', grads) } };
   };
 }
 

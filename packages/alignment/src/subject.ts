@@ -5,7 +5,16 @@ import { readCheckpoint, type Store } from '@fovea/artifacts';
 import { sample } from '@fovea/diffusion';
 import { bagsOf, denoise, encodeText, l2Normalise, mergeLora, projectCondition, type Weights } from '@fovea/models';
 import type { Recipe } from '@fovea/recipe';
-import { compile, type Frozen, type Program, type Signature, type StepFunction, type Tensor, tf } from '@fovea/tensor';
+import {
+  compile,
+  type Device,
+  type Frozen,
+  type Program,
+  type Signature,
+  type StepFunction,
+  type Tensor,
+  tf,
+} from '@fovea/tensor';
 import { fillNormal } from '@fovea/tensor/random';
 import { type ModelConfig, modelConfig, recipeLora } from './model.ts';
 import { encode, selectTokens } from './objectives.ts';
@@ -61,9 +70,14 @@ export class EncoderSubject {
     this.vocabulary = file.vocabulary;
   }
 
-  static async open(file: WeightFile, recipe: Recipe, threads = 1): Promise<EncoderSubject> {
+  /** Always in fp32, whatever the encoder was trained in: a score must not depend on that. */
+  static async open(
+    file: WeightFile,
+    recipe: Recipe,
+    options: { threads?: number; device?: Device } = {},
+  ): Promise<EncoderSubject> {
     const config = modelConfig(recipe, file.vocabulary.length);
-    return new EncoderSubject(await compile(...imageTower(file.weights, config), { threads }), file, config);
+    return new EncoderSubject(await compile(...imageTower(file.weights, config), options), file, config);
   }
 
   /** pixels [n, 3, H, W], RGB in [0, 1] -> [n, dim]. */
@@ -105,6 +119,8 @@ export interface ReconstructionOptions {
   steps: number;
   seed: number;
   threads: number;
+  /** @default 'cpu' */
+  device?: Device;
 }
 
 /**
@@ -131,7 +147,7 @@ export async function reconstruct(
       inputs: { pixels: picture, x: picture, t: { shape: [1], dtype: 'float32' } },
       constants: frozen(weights, /^vision_model\.|^visual_projection\.|^projector\.|^denoiser\./),
     },
-    { threads: options.threads },
+    { threads: options.threads, device: options.device },
   );
   const noise = new Float32Array(pixels.length);
   const size = pixels.length / n;

@@ -7,10 +7,12 @@ import { bagsOf, initialise, type ParamSpecs, type Weights } from '@fovea/models
 import type { Recipe, Role, Round, Stage } from '@fovea/recipe';
 import { compile, type NumericArray, type Program } from '@fovea/tensor';
 import { stepBatch } from './batch.ts';
+import { explainDivergence } from './divergence.ts';
+import { GOOD_STEPS, lossScaleStart, SCALE } from './loss-scale.ts';
 import { type ModelConfig, modelConfig, trainableSpecs } from './model.ts';
 import { adamwScalars } from './optim.ts';
 import { Probe, type ProbeResult } from './probe.ts';
-import { REFERENCE, type StepContext, stepSignature, trainStep } from './step.ts';
+import { REFERENCE, type StepContext, scales, stepSignature, trainStep } from './step.ts';
 import { decodeWeights, encodeWeights, startingWeights, type WeightFile } from './weights.ts';
 
 export interface RoundRequest {
@@ -92,9 +94,20 @@ export class Trainer {
     const { program, probe } = await this.#prepare(request, stage, config, specs, base, dataset, report);
     program.setState(start);
     const before = await probe.run((name) => program.getState(`p/${name}`));
-    const metrics = await this.#loop(program, dataset, request, stage, report, signal);
+    const explain = async (step: number, batch: Record<string, NumericArray>) =>
+      explainDivergence({
+        context: { stage, role: roleOf(round), recipe, config },
+        step,
+        trainable: asTensors(specs),
+        constants: await this.#constants(stage, specs, base, dataset),
+        batch,
+        state: (name) => program.getState(name),
+      });
+    const metrics = await this.#loop(program, dataset, request, stage, report, signal, explain);
+    await program.settle();
     const after = await probe.run((name) => program.getState(`p/${name}`));
-    return this.#save(program, specs, base, round, metrics, before, after);
+    checkAfter(after, round, stage);
+    return this.#save(program, recipe, specs, base, round, metrics, before, after);
   }
 
   async #init(recipe: Recipe, recipeDir: string, dataset: Dataset): Promise<RoundResult> {
@@ -139,17 +152,16 @@ export class Trainer {
     await this.#prepared?.probe.dispose();
     this.#prepared = null;
     report({ step: 0, steps: round.steps, text: 'compiling the step' });
-    const role: Role = round.track === 'trunk' ? 'aligned' : round.track;
-    const context: StepContext = { stage, role, recipe, config };
+    const context: StepContext = { stage, role: roleOf(round), recipe, config };
     const constants = await this.#constants(stage, specs, base, dataset);
     const trainable = asTensors(specs);
-    const threads = recipe.engine.threads;
+    const { threads, device, precision } = recipe.engine;
     const program = await compile(
       trainStep(context),
       { ...stepSignature(stage, recipe, trainable), constants },
-      { threads },
+      { threads, device, precision },
     );
-    const probe = await Probe.open(context, trainable, constants, dataset, threads);
+    const probe = await Probe.open(context, trainable, constants, dataset, { threads, device });
     this.#prepared = { key, program, probe };
     return this.#prepared;
   }
@@ -188,6 +200,7 @@ export class Trainer {
     stage: Stage,
     report: (progress: RoundProgress) => void,
     signal: AbortSignal,
+    explain: (step: number, batch: Record<string, NumericArray>) => Promise<FoveaError>,
   ) {
     const { recipe, round } = request;
     const loss: number[] = [];
@@ -203,15 +216,17 @@ export class Trainer {
       if (i + 1 < round.steps) next = stepBatch(dataset, recipe, stage, step + 1);
       next.catch(() => {});
       const out = await program.run({ ...batch, scalars: adamwScalars(step, stage.steps, stage) });
-      loss.push(out.loss[0]);
-      if (!Number.isFinite(out.loss[0])) {
-        throw new FoveaError(
-          `The loss of stage ${stage.stage} (${round.track}) is ${out.loss[0]} at step ${step}; lower its learning rate (${stage.lr}) or set clip.`,
-        );
+      if (!Number.isFinite(out.health[0])) {
+        await program.settle();
+        // In fp16 an overflowing gradient is the scale's to mend; a loss that overflows is not.
+        const mends = scales(recipe) && Number.isFinite(out.loss[0]) && program.getState(SCALE)[0] >= 1;
+        if (!mends) throw await explain(step, batch);
       }
+      loss.push(out.loss[0]);
       for (const [name, value] of Object.entries(out)) {
         if (name.startsWith('term/')) (terms[name.slice(5)] ??= []).push(value[0]);
-        if (name.startsWith('norm/')) norms[name.slice(5)] = (norms[name.slice(5)] ?? 0) + value[0] / round.steps;
+        if (name.startsWith('norm/') && Number.isFinite(value[0]))
+          norms[name.slice(5)] = (norms[name.slice(5)] ?? 0) + value[0] / round.steps;
       }
       const now = this.#options.now();
       if (now - reported >= PROGRESS_MS || i + 1 === round.steps) {
@@ -237,6 +252,7 @@ export class Trainer {
 
   async #save(
     program: Program,
+    recipe: Recipe,
     specs: ParamSpecs,
     base: Base,
     round: Round,
@@ -251,6 +267,9 @@ export class Trainer {
       for (const part of ['m/', 'v/'])
         moments.set(part + name, { shape, data: program.getState(part + name) as Float32Array });
     }
+    if (scales(recipe))
+      for (const name of [SCALE, GOOD_STEPS])
+        moments.set(name, { shape: [1], data: program.getState(name) as Float32Array });
     const { store } = this.#options;
     return {
       weights: await store.put(encodeWeights({ weights, vocabulary: base.file.vocabulary })),
@@ -274,6 +293,16 @@ interface Base {
   moments: () => Promise<Record<string, Float32Array>>;
 }
 
+const roleOf = (round: Round): Role => (round.track === 'trunk' ? 'aligned' : round.track);
+
+/** An update can leave weights that are finite and yet give no finite loss; such a round must not become a checkpoint. */
+function checkAfter({ objective }: ProbeResult, round: Round, stage: Stage): void {
+  if (Number.isFinite(objective)) return;
+  throw new FoveaError(
+    `After step ${round.firstStep + round.steps} of stage ${stage.stage} (${roleOf(round)}) the weights give a loss of ${objective} on the fixed batch, so the round is not kept; lower the stage's lr (${stage.lr}) or raise warmup.`,
+  );
+}
+
 const asTensors = (specs: ParamSpecs) =>
   Object.fromEntries(Object.entries(specs).map(([name, { shape }]) => [name, { shape, dtype: 'float32' as const }]));
 
@@ -290,6 +319,8 @@ async function startOfStage(
   );
   const moments = round.firstStep > 0 ? await base.moments() : null;
   const state: Record<string, NumericArray> = {};
+  if (scales(recipe))
+    for (const [name, fresh] of Object.entries(lossScaleStart())) state[name] = moments?.[name] ?? fresh;
   for (const [name, { shape }] of Object.entries(specs)) {
     const { data } = base.file.weights[name] ?? fresh[name];
     state[`p/${name}`] = data;

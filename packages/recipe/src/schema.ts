@@ -164,7 +164,13 @@ export const recipeSchema = z.strictObject({
     .prefault({}),
   engine: z
     .strictObject({
+      /** Where steps and encoders run. A device that is missing is an error, never a fall to the CPU; see `fovea doctor`. */
       device: z.enum(['cpu', 'cuda', 'webgpu']).default('cpu'),
+      /**
+       * Precision of matrix products and convolutions, as PyTorch's autocast; weights, norms, losses and the optimiser stay
+       * fp32, and fp16 scales its loss. On the CPU the two halves are only rounded to, for checking: nothing gets faster.
+       */
+      precision: z.enum(['fp32', 'bf16', 'fp16']).default('fp32'),
       /** Threads of the compute runtime in the train engine. */
       threads: count.max(256).default(2),
       /** A silent engine is ended after this many seconds. */

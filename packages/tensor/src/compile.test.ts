@@ -56,6 +56,14 @@ describe('compile', () => {
     expect([...(await program.run({ x: Float32Array.of(1, 1) })).y]).toEqual([32 + 26, 32 - 26]);
   });
 
+  it('keeps the shape of what two all-equal constants make', async () => {
+    const program = await compile(
+      ({ x }) => ({ outputs: { y: tf.sum(tf.mul(tf.ones([4]), tf.fill([4], 3))), z: tf.neg(x) } }),
+      { inputs: { x: vector(1) } },
+    );
+    expect((await program.run({ x: Float32Array.of(1) })).y[0]).toBe(12);
+  });
+
   it('records no backward node that no trainable parameter needs', () => {
     const size = { shape: [4, 4], dtype: 'float32' as const };
     const nodes = (train: string[]) =>

@@ -3,6 +3,8 @@
 // allocates nothing.
 
 import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
+import { autocast, type Target } from './autocast.ts';
+import { type Device, DeviceSession, type Precision } from './devices.ts';
 import { Emitter } from './emitter.ts';
 import { TensorError } from './errors.ts';
 import './gradients.ts';
@@ -14,6 +16,7 @@ import { type MemoryReport, memoryReport } from './memory.ts';
 import { encodeModel, type OnnxValue } from './onnx-proto.ts';
 import { mapValues, recordGraph, valueBehind } from './recorder.ts';
 import { simplify } from './simplify.ts';
+import { allocate, type CarriedState, DeviceState, HostState } from './state.ts';
 import type { NamedTensors } from './tf.ts';
 
 /** Prefixes of carried tensors among a graph's inputs and outputs; everything else keeps the name it was given. */
@@ -37,6 +40,10 @@ export interface StepResult {
   outputs: NamedTensors;
   /** The next state, under the same names as the given one. Absent for a pure function. */
   state?: NamedTensors;
+  /** A scalar output that must be finite for the state to advance; where it is not, the state stays as it was. */
+  guard?: string;
+  /** State that advances even then, such as a loss scale. */
+  unguarded?: string[];
 }
 
 export type StepFunction = (inputs: NamedTensors, state: NamedTensors, constants: NamedTensors) => StepResult;
@@ -48,6 +55,10 @@ export interface CompileOptions {
   profile?: string;
   /** Whether mapped weights are packed for speed or kept in their files' pages. @default 'pack' */
   mappedWeights?: MappedWeights;
+  /** Where it runs; a device that is missing is an error, never a fall to the CPU. @default 'cpu' */
+  device?: Device;
+  /** Precision of the matrix products, as PyTorch's autocast; everything else and the state stay fp32. @default 'fp32' */
+  precision?: Precision;
 }
 
 /** What a compiled program is made of; sizes in bytes. */
@@ -63,15 +74,28 @@ export interface ProgramReport extends MemoryReport {
 export function lowerToOnnx(
   fn: StepFunction,
   signature: Signature,
-): { bytes: Uint8Array; outputs: Record<string, Spec>; nodes: number; memory: MemoryReport; files: MappedFiles } {
+  target: Target = { device: 'cpu', precision: 'fp32' },
+): {
+  bytes: Uint8Array;
+  outputs: Record<string, Spec>;
+  nodes: number;
+  memory: MemoryReport;
+  guard: Guard;
+  files: MappedFiles;
+} {
   const graph = new Graph();
   const files = new MappedFiles(signature.constants);
+  const guard: Guard = { output: null, unguarded: new Set() };
   const state = signature.state ?? {};
   const inputs = { ...signature.inputs, ...mapKeys(state, (name) => STATE + name) };
   const named = recordGraph(graph, inputs, files.constants, (given, frozen) => {
     const pick = (names: string[], prefix = '') => Object.fromEntries(names.map((n) => [n, given[prefix + n]]));
     const result = fn(pick(Object.keys(signature.inputs)), pick(Object.keys(state), STATE), frozen);
     const next = result.state ?? {};
+    guard.output = result.guard ?? null;
+    guard.unguarded = new Set(result.unguarded);
+    if (guard.output !== null && !(guard.output in result.outputs))
+      throw new TensorError(`The step is guarded by "${guard.output}", which it does not output.`);
     for (const name of Object.keys(state)) {
       if (!(name in next)) throw new TensorError(`The step does not return the state "${name}" that it was given.`);
     }
@@ -88,13 +112,25 @@ export function lowerToOnnx(
   const clash = Object.keys(named).find((name) => name in inputs);
   if (clash)
     throw new TensorError(`The program has an input and an output that are both called "${clash}"; rename one.`);
-  const lowered = lower(graph, named, signature.constants ?? {});
-  return { ...lowered, outputs: mapValues(named, ({ shape, dtype }) => ({ shape, dtype })), files };
+  return {
+    ...lowerGraph(graph, named, target, signature.constants ?? {}),
+    outputs: mapValues(named, ({ shape, dtype }) => ({ shape, dtype })),
+    guard,
+    files,
+  };
 }
 
-function lower(
+/** What must be finite for the state to advance, and what advances all the same. */
+export interface Guard {
+  output: string | null;
+  unguarded: ReadonlySet<string>;
+}
+
+/** Lowers what `named` needs of a graph to the bytes of one ONNX model. */
+export function lowerGraph(
   graph: Graph,
   named: Record<string, Value>,
+  target: Target,
   frozen: Record<string, Spec>,
 ): { bytes: Uint8Array; nodes: number; memory: MemoryReport } {
   const resolve = simplify(graph);
@@ -107,45 +143,42 @@ function lower(
     emitter.nodes.push({ op: 'Identity', inputs: [emitter.name(value)], outputs: [name] });
     return { name, type: value.dtype, shape: value.shape };
   });
+  const nodes = autocast(emitter.nodes, Object.keys(results), target);
   const bytes = encodeModel({
     name: 'program',
-    nodes: emitter.nodes,
+    nodes,
     initializers: emitter.initializers,
     inputs: graph.inputs.map((v) => ({ name: v.name as string, type: v.dtype, shape: v.shape })),
     outputs,
   });
   const memory = memoryReport(graph, live, frozen, { ...emitter, outputs: new Set(Object.keys(results)) });
-  return { bytes, nodes: emitter.nodes.length, memory };
+  return { bytes, nodes: nodes.length, memory };
 }
 
 /** A compiled program: run it, or read and set the state that it carries. */
 export class Program {
   readonly report: ProgramReport;
-  readonly #session: InferenceSession;
-  readonly #profiled: boolean;
+  readonly #session: DeviceSession;
   readonly #signature: Signature;
-  readonly #files: MappedFiles;
   readonly #fetches: Record<string, OrtTensor> = {};
-  #state: Record<string, OrtTensor> = {};
-  #next: Record<string, OrtTensor> = {};
+  readonly #state: CarriedState;
+  readonly #guard: Guard;
+  readonly #held: ReadonlySet<string>;
 
   constructor(
-    session: InferenceSession,
+    session: DeviceSession,
     signature: Signature,
     outputs: Record<string, Spec>,
+    guard: Guard,
     report: ProgramReport,
-    files: MappedFiles,
-    profiled = false,
   ) {
     this.#session = session;
-    this.#files = files;
-    this.#profiled = profiled;
     this.#signature = signature;
+    this.#guard = guard;
     this.report = report;
-    for (const [name, spec] of Object.entries(signature.state ?? {})) {
-      this.#state[name] = allocate(spec);
-      this.#next[name] = allocate(spec);
-    }
+    const state = signature.state ?? {};
+    this.#state = session.device === 'webgpu' ? new DeviceState(state) : new HostState(state);
+    this.#held = new Set(Object.keys(state).filter((name) => !guard.unguarded.has(name)));
     for (const [name, spec] of Object.entries(outputs)) {
       if (!name.startsWith(NEXT)) this.#fetches[name] = allocate(spec);
     }
@@ -153,85 +186,80 @@ export class Program {
 
   /**
    * One run. Returned arrays are the program's own buffers and are overwritten by the next run: copy what must last.
-   * Throws a {@link TensorError} that names an input which is missing or has the wrong size.
+   * Where the step's guard is not finite, the state stays as it was but for what is unguarded.
+   * Throws a {@link TensorError} that names an input which is missing or has the wrong size, and at the first run one
+   * that says so if the device did not do the work.
    */
   async run(inputs: Record<string, NumericArray>): Promise<Record<string, NumericArray>> {
     const feeds: Record<string, OrtTensor> = {};
     for (const [name, spec] of Object.entries(this.#signature.inputs)) feeds[name] = feed(name, spec, inputs[name]);
-    const fetches: Record<string, OrtTensor> = {};
-    for (const [name, tensor] of Object.entries(this.#fetches)) fetches[name] = tensor;
-    for (const name of Object.keys(this.#state)) {
-      feeds[STATE + name] = this.#state[name];
-      fetches[NEXT + name] = this.#next[name];
-    }
-    this.#files.check();
-    const results = await this.#session.run(feeds, fetches);
-    [this.#state, this.#next] = [this.#next, this.#state];
+    Object.assign(
+      feeds,
+      mapKeys(this.#state.feeds(), (name) => STATE + name),
+    );
+    const fetches = { ...this.#fetches, ...mapKeys(this.#state.fetches(), (name) => NEXT + name) };
+    const results = (await this.#session.run(feeds, fetches)) as Record<string, OrtTensor>;
+    const next = Object.fromEntries(Object.keys(this.#signature.state ?? {}).map((n) => [n, results[NEXT + n]]));
+    const { output } = this.#guard;
+    const good = output === null || Number.isFinite((results[output].data as NumericArray)[0]);
+    this.#state.advance(next, good ? NONE : this.#held);
     return Object.fromEntries(Object.keys(this.#fetches).map((name) => [name, results[name].data as NumericArray]));
   }
 
-  /** A copy of one carried tensor. */
+  /** Operations by provider and type, as the accelerator's first run proved them; null on the CPU and before that run. */
+  get placement() {
+    return this.#session.placement;
+  }
+
+  /** Brings state that a device keeps to the host, where {@link getState} reads it. At once where it lives there. */
+  settle(): Promise<void> {
+    return this.#state.settle();
+  }
+
+  /** A copy of one carried tensor; on a device that keeps its state, await {@link settle} first. */
   getState(name: string): NumericArray {
-    return (this.#state[name].data as NumericArray).slice();
+    return this.#state.get(name);
   }
 
   /** Replaces carried tensors by copies of the given arrays. */
   setState(values: Record<string, NumericArray>): void {
-    for (const [name, data] of Object.entries(values)) {
-      const tensor = this.#state[name];
-      if (!tensor) throw new TensorError(`The program carries no state "${name}".`);
-      if (tensor.size !== data.length)
-        throw new TensorError(`The state "${name}" has ${tensor.size} elements, not ${data.length}.`);
-      (tensor.data as NumericArray).set(data);
-    }
+    this.#state.set(values);
   }
 
   async dispose(): Promise<void> {
-    if (this.#profiled) this.#session.endProfiling();
+    await this.#state.release();
     await this.#session.release();
-    this.#files.close();
   }
 }
 
-/** Records, lowers and opens `fn` on the CPU. */
+const NONE: ReadonlySet<string> = new Set();
+
+/** Records, lowers and opens `fn`. Throws a {@link TensorError} where the device or its precision cannot be used. */
 export async function compile(fn: StepFunction, signature: Signature, options: CompileOptions = {}): Promise<Program> {
+  const { device = 'cpu', precision = 'fp32', threads = 1 } = options;
   const started = performance.now();
-  const { bytes, outputs, nodes, memory, files } = lowerToOnnx(fn, signature);
+  const { bytes, outputs, nodes, memory, guard, files } = lowerToOnnx(fn, signature, { device, precision });
   const traced = performance.now();
-  const opening = InferenceSession.create(bytes, {
-    executionProviders: ['cpu'],
-    intraOpNumThreads: options.threads ?? 1,
-    interOpNumThreads: 1,
-    executionMode: 'sequential',
-    graphOptimizationLevel: 'all',
-    enableCpuMemArena: true,
-    // A pattern is planned in a first run and allocated beside what that run took: twice the memory.
-    enableMemPattern: false,
-    logSeverityLevel: 3,
-    ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),
-    extra: files.configure(options.mappedWeights, {
-      session: { intra_op: { allow_spinning: (options.threads ?? 1) > 1 ? '1' : '0' } },
-    }),
+  const resident = Object.keys(signature.state ?? {}).map((name) => NEXT + name);
+  const session = await DeviceSession.open(bytes, {
+    device,
+    precision,
+    threads,
+    resident,
+    files,
+    mappedWeights: options.mappedWeights,
+    profile: options.profile,
   });
-  const session = await files.confirm(opening);
   const bytesOf = (specs: Record<string, Spec> = {}) =>
     Object.values(specs).reduce((sum, s) => sum + 4 * sizeOf(s.shape), 0);
-  const report = {
+  return new Program(session, signature, outputs, guard, {
     ...memory,
     nodes,
     constantBytes: bytesOf(signature.constants),
     stateBytes: bytesOf(signature.state),
     traceMs: traced - started,
     sessionMs: performance.now() - traced,
-  };
-  return new Program(session, signature, outputs, report, files, options.profile !== undefined);
-}
-
-function allocate({ shape, dtype }: Spec): OrtTensor {
-  const size = sizeOf(shape);
-  if (dtype === 'float32') return new OrtTensor('float32', new Float32Array(size), shape);
-  if (dtype === 'int32') return new OrtTensor('int32', new Int32Array(size), shape);
-  return new OrtTensor('bool', new Uint8Array(size), shape);
+  });
 }
 
 function feed(name: string, { shape, dtype }: Spec, data: NumericArray | undefined): OrtTensor {

@@ -83,8 +83,9 @@ export class Emitter {
 
   /** Like {@link name}, but an all-equal constant comes as a scalar where `other` alone already has the output's shape. */
   operand(value: Value, other: Value, outShape: readonly number[]): string {
-    if (value.kind === 'constant' && typeof value.data === 'number' && sameShape(other.shape, outShape)) {
-      return this.scalar(value.data, value.dtype);
+    const uniform = (x: Value) => x.kind === 'constant' && typeof x.data === 'number';
+    if (uniform(value) && !uniform(other) && sameShape(other.shape, outShape)) {
+      return this.scalar(value.data as number, value.dtype);
     }
     return this.name(value);
   }

@@ -36,6 +36,8 @@ export interface GraphNode {
   attrs: Record<string, any>;
   /** Which outputs something reads; set by {@link liveNodes}. */
   used?: boolean[];
+  /** The model's line that called it, in a traced graph. */
+  line?: string;
 }
 
 /** The body of a `FoveaScan` node: it reads slices of the node's first inputs, and any value of the graphs around it. */
@@ -50,6 +52,8 @@ export interface ScanBody {
 export class Graph {
   nodes: GraphNode[] = [];
   readonly inputs: Value[] = [];
+  /** Whether nodes remember the model's line that called them; slow. */
+  traced: boolean;
   readonly #root: Graph;
   /** Forward passes that were differentiated: the first value after each, and by what. */
   readonly forwards: { end: number; trained: Value[] }[] = [];
@@ -58,6 +62,7 @@ export class Graph {
   /** A graph inside another one shares its numbers, so that a value means the same in both. */
   constructor(parent?: Graph) {
     this.#root = parent ? parent.#root : this;
+    this.traced = parent?.traced ?? false;
   }
 
   #id(): number {

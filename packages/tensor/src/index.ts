@@ -11,6 +11,8 @@ export {
   type StepFunction,
   type StepResult,
 } from './compile.ts';
+export { DEVICES, type Device, type Placement, PRECISIONS, type Precision, whyNot } from './devices.ts';
+export { firstNonFinite, type NonFinite } from './diagnose.ts';
 export { compiledEngine, type Engine, jsEngine, nativeEngines } from './engines.ts';
 export { TensorError } from './errors.ts';
 export * from './functional/index.ts';

@@ -93,7 +93,9 @@ function record(kernel: string, inputs: TensorInfo[], attrs: Record<string, unkn
       `The operation ${kernel} at ${modelLine()} does not take these operands: ${(error as Error).message}.`,
     );
   }
-  return graph.node(kernel, read, attrs, specs).map((value) => {
+  const outputs = graph.node(kernel, read, attrs, specs);
+  if (graph.traced) graph.nodes[graph.nodes.length - 1].line = modelLine();
+  return outputs.map((value) => {
     const dataId = {};
     values.set(dataId, value);
     return { dataId, shape: value.shape, dtype: value.dtype } as TensorInfo;

@@ -3,13 +3,14 @@
 
 import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { access, constants, mkdir, statfs } from 'node:fs/promises';
+import { access, constants, rename, rm, statfs } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { FoveaError } from '@fovea/artifacts';
-import { findRedisServer, redisServerVersion } from '@fovea/jobs';
+import { findRedisServer, redisServerVersion, typescriptFlags } from '@fovea/jobs';
 import { defineCommand } from 'citty';
 import { findHome, shown } from '../home.ts';
 
@@ -35,9 +36,11 @@ export default defineCommand({
   },
   async run({ args }) {
     const installed = args['install-cuda'] ? await installCuda(args.json === true) : null;
+    const tried = await devices();
     const report = {
       machine: await machine(),
-      engines: [onnxruntime(), tfjsNode('tfjs-node-gpu'), tfjsNode('tfjs-node'), sharp()],
+      devices: tried,
+      engines: [onnxruntime(tried), tfjsNode('tfjs-node-gpu'), tfjsNode('tfjs-node'), sharp()],
       redis: await redis(),
       store: await store(),
       cuda: installed,
@@ -46,8 +49,16 @@ export default defineCommand({
   },
 });
 
+interface TriedDevice {
+  device: string;
+  usable: boolean;
+  /** Why it cannot be used, with the mend. */
+  reason: string | null;
+}
+
 type Report = {
   machine: Awaited<ReturnType<typeof machine>>;
+  devices: TriedDevice[];
   engines: Engine[];
   redis: Awaited<ReturnType<typeof redis>>;
   store: Awaited<ReturnType<typeof store>>;
@@ -76,29 +87,28 @@ async function gpus(): Promise<string[]> {
     .filter(Boolean);
 }
 
-function onnxruntime(): Engine {
+/** Each device tried by a product of two matrices, in a process of its own: a graphics driver may write, or crash. */
+async function devices(): Promise<TriedDevice[]> {
+  const script = fileURLToPath(new URL('../try-devices.ts', import.meta.url));
+  const argv = [...typescriptFlags(), script];
+  try {
+    return JSON.parse((await run(process.execPath, argv, { timeout: 60_000 })).stdout);
+  } catch (error) {
+    const { signal } = error as { signal?: string };
+    const reason = signal
+      ? `trying the devices ended with ${signal}: a graphics driver is broken, so update or remove it`
+      : `the devices could not be tried: ${firstLine(error)}`;
+    return [{ device: 'all', usable: false, reason }];
+  }
+}
+
+function onnxruntime(tried: TriedDevice[]): Engine {
   const name = 'onnxruntime-node';
   const found = packageOf(name);
   if (!found) return { name, version: null, devices: [], note: 'not installed; run `npm ci`' };
-  try {
-    const backends: { name: string; bundled: boolean }[] = require(name).listSupportedBackends();
-    const cuda = existsSync(cudaLibrary(found.dir));
-    const devices = backends
-      .filter((backend) => backend.bundled || (cuda && backend.name === 'cuda'))
-      .map((backend) => backend.name);
-    const hint =
-      process.platform === 'linux' && process.arch === 'x64'
-        ? '; `fovea doctor --install-cuda` fetches its CUDA 12 files'
-        : '';
-    return {
-      name,
-      version: found.version,
-      devices,
-      note: cuda ? 'CUDA 12 files are installed' : `no CUDA files${hint}`,
-    };
-  } catch (error) {
-    return { name, version: found.version, devices: [], note: `does not load: ${firstLine(error)}` };
-  }
+  const usable = tried.filter((device) => device.usable).map(({ device }) => device);
+  const note = existsSync(cudaLibrary(found.dir)) ? 'CUDA 12 files are installed' : 'no CUDA files';
+  return { name, version: found.version, devices: usable, note };
 }
 
 function tfjsNode(name: 'tfjs-node' | 'tfjs-node-gpu'): Engine {
@@ -158,35 +168,44 @@ async function store() {
   };
 }
 
-/** Runs the package's own script and says what came of it; a FoveaError where it fails. */
+/** Runs the package's own script and says what came of it; a FoveaError where it fails, and then all is as it was. */
 async function installCuda(quiet: boolean): Promise<string> {
   const found = packageOf('onnxruntime-node');
   if (!found)
     throw new FoveaError('onnxruntime-node is not installed, so its CUDA files cannot be added: run `npm ci` first.');
-  const script = path.join(found.dir, 'script', 'install');
-  await mkdir(path.dirname(cudaLibrary(found.dir)), { recursive: true });
-  const { code, output } = await new Promise<{ code: number | null; output: string }>((resolve) => {
+  const folder = path.dirname(cudaLibrary(found.dir));
+  const files = ['cuda', 'shared', 'tensorrt'].map((n) => path.join(folder, `libonnxruntime_providers_${n}.so`));
+  const kept = files.filter((file) => existsSync(file));
+  for (const file of kept) await rename(file, `${file}.before`);
+  const { code, output } = await runInstaller(path.join(found.dir, 'script', 'install'), quiet);
+  if (code === 0 && existsSync(cudaLibrary(found.dir))) {
+    for (const file of kept) await rm(`${file}.before`, { force: true });
+    return 'the CUDA 12 files of onnxruntime-node are installed';
+  }
+  for (const file of files) await rm(file, { force: true });
+  for (const file of kept) await rename(`${file}.before`, file);
+  const line = output.split('\n').find((text) => /error/i.test(text));
+  const why = line?.trim().replace(/^(Uncaught )?Error: /, '') ?? `exit code ${code}`;
+  throw new FoveaError(
+    `The CUDA 12 files of onnxruntime-node were not installed: ${why.slice(0, 300)}; check that this machine is Linux x64 and reaches the NuGet feed.`,
+  );
+}
+
+/** Its progress goes to standard error; its own errors, which are stacks, only into `output`. */
+function runInstaller(script: string, quiet: boolean): Promise<{ code: number | null; output: string }> {
+  return new Promise((resolve) => {
     const env = { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'cuda12' };
     const child = spawn(process.execPath, [script], { env, stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.on('data', (chunk: Buffer) => {
-        output = (output + chunk).slice(-4000);
-        if (!quiet) process.stderr.write(chunk);
-      });
-    }
+    child.stdout.on('data', (chunk: Buffer) => {
+      if (!quiet) process.stderr.write(chunk);
+    });
+    child.stderr.on('data', (chunk: Buffer) => {
+      output = (output + chunk).slice(-4000);
+    });
     child.once('error', (error) => resolve({ code: null, output: error.message }));
     child.once('close', (code) => resolve({ code, output }));
   });
-  if (code === 0 && existsSync(cudaLibrary(found.dir))) return 'the CUDA 12 files of onnxruntime-node are installed';
-  const why =
-    output
-      .split('\n')
-      .find((line) => /error/i.test(line))
-      ?.trim() ?? `exit code ${code}`;
-  throw new FoveaError(
-    `The CUDA 12 files of onnxruntime-node were not installed: ${why.slice(0, 300)}; check that this machine reaches the NuGet feed and is Linux x64.`,
-  );
 }
 
 function cudaLibrary(packageDir: string): string {
@@ -201,7 +220,7 @@ function packageOf(name: string): { dir: string; version: string } | null {
   return null;
 }
 
-function text({ machine, engines, redis, store, cuda }: Report): string {
+function text({ machine, devices, engines, redis, store, cuda }: Report): string {
   const lines = [
     [
       'machine',
@@ -209,6 +228,7 @@ function text({ machine, engines, redis, store, cuda }: Report): string {
     ],
     ['node', machine.node],
     ['gpu', machine.gpus.length > 0 ? machine.gpus.join('; ') : 'none that nvidia-smi knows'],
+    ...devices.map(({ device, reason }) => [`device ${device}`, reason ?? 'works']),
     ...engines.map((engine) => [
       engine.name,
       [engine.version ?? '–', engine.devices.join(', '), engine.note].filter(Boolean).join(' · '),

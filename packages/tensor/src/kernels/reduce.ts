@@ -1,7 +1,7 @@
 // Reductions, softmax and matrix products.
 
 import type { Emitter, KernelRule, KernelRules } from '../emitter.ts';
-import { type GraphNode, type Value } from '../graph.ts';
+import type { GraphNode, Value } from '../graph.ts';
 import { broadcastShape, cast } from './elementwise.ts';
 
 /** Axes as sorted non-negative numbers; tfjs says all axes by null or undefined. */
