@@ -67,7 +67,7 @@ const flat = (data: NumericArray, shape = [data.length]): Given => ({ shape, dat
 
 /** tfjs on TensorFlow: all tensors live there, and a step ends when its first output has been read. */
 async function eagerly(fn: StepFunction, data: CaseData): Promise<Ready> {
-  const engines = nativeEngines();
+  const engines = nativeEngines(threads);
   if (!engines.some(({ engine }) => engine !== null))
     throw new Error(engines.map(({ name, reason }) => `${name}: ${reason}`).join('; '));
   await tf.setBackend('tensorflow');
