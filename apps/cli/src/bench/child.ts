@@ -67,7 +67,9 @@ const flat = (data: NumericArray, shape = [data.length]): Given => ({ shape, dat
 
 /** tfjs on TensorFlow: all tensors live there, and a step ends when its first output has been read. */
 async function eagerly(fn: StepFunction, data: CaseData): Promise<Ready> {
-  if (!nativeEngines().some(({ engine }) => engine !== null)) throw new Error('tfjs-node is not installed');
+  const engines = nativeEngines(threads);
+  if (!engines.some(({ engine }) => engine !== null))
+    throw new Error(engines.map(({ name, reason }) => `${name}: ${reason}`).join('; '));
   await tf.setBackend('tensorflow');
   const tensors = (given: Record<string, Given>): NamedTensors =>
     mapValues(given, ({ shape, data: values }) => tf.tensor(values as Float32Array, shape));
@@ -122,7 +124,7 @@ interface Entry {
   data_offsets: [number, number];
 }
 
-let baseline = 0;
+let baseline: number | null = null;
 let ready: Ready;
 
 /** Loads what the engines load on first use, so that the baseline of the memory holds it. */
@@ -142,6 +144,7 @@ interface Request {
 
 async function answer(request: Request): Promise<Record<string, unknown>> {
   if (request.do === 'prepare') {
+    if (baseline === null) await warmUp();
     const { fn } = await openCase(request.case);
     ready = await (eager ? eagerly : compiled)(fn, readData(request.file));
     return ready.about;
@@ -158,7 +161,7 @@ async function answer(request: Request): Promise<Record<string, unknown>> {
     await ready.step();
     return { ms: performance.now() - started };
   }
-  if (request.do === 'memory') return { peakMB: Math.max(0, peakMB() - baseline) };
+  if (request.do === 'memory') return { peakMB: Math.max(0, peakMB() - (baseline ?? 0)) };
   if (request.do === 'profile') {
     const { fn } = await openCase(request.case);
     return { opTypes: await opTypes(fn, signatureOf(readData(request.file)), readData(request.file), threads) };
@@ -166,7 +169,6 @@ async function answer(request: Request): Promise<Record<string, unknown>> {
   return {};
 }
 
-await warmUp();
 for await (const line of createInterface({ input: process.stdin })) {
   try {
     console.log(JSON.stringify({ ok: true, ...(await answer(JSON.parse(line))) }));

@@ -42,6 +42,7 @@ export interface CaseResult {
 /** Lets the threads of whoever computed last go to sleep. */
 const REST_MS = 30;
 const PATIENCE_MS = 600_000;
+const STEP_PATIENCE_MS = 60_000;
 
 export async function measureCase(name: CaseName, options: MeasureOptions): Promise<CaseResult> {
   const { threads, say } = options;
@@ -62,7 +63,7 @@ export async function measureCase(name: CaseName, options: MeasureOptions): Prom
     say(`${name}: building`);
     const ours = await start(OURS);
     const { peers, absent } = await startPeers(name, options, start, ours.digest);
-    const result = await interleave(name, ours.peer, peers, options);
+    const result = await interleave(name, ours.peer, peers, absent, options);
     const { nodes, traceMs, sessionMs } = ours.about as never;
     const { opTypes } = await ours.peer.ask({ do: 'profile', case: name, file });
     return {
@@ -80,11 +81,12 @@ export async function measureCase(name: CaseName, options: MeasureOptions): Prom
 }
 
 type Started = Map<PeerName, PeerProcess>;
+type Absent = CaseResult['absent'];
 type Start = (command: string[]) => Promise<{ peer: PeerProcess; digest: Digest }>;
 
 async function startPeers(name: CaseName, options: MeasureOptions, start: Start, ours: Digest) {
   const peers: Started = new Map();
-  const absent: Partial<Record<PeerName, string>> = {};
+  const absent: Absent = {};
   for (const [key, peer] of Object.entries(options.peers) as [PeerName, Peer][]) {
     if ('absent' in peer) {
       absent[key] = peer.absent;
@@ -106,45 +108,58 @@ async function startPeers(name: CaseName, options: MeasureOptions, start: Start,
   return { peers, absent };
 }
 
-/** Pair by pair, who goes first in turn. */
-async function interleave(name: CaseName, ours: PeerProcess, peers: Started, { pairs, say }: MeasureOptions) {
+/** Pair by pair, who goes first in turn. A peer that fails on the way is absent from there on. */
+async function interleave(
+  name: CaseName,
+  ours: PeerProcess,
+  peers: Started,
+  absent: Absent,
+  { pairs, say }: MeasureOptions,
+) {
   const time = async (peer: PeerProcess) => {
     await new Promise((resolve) => setTimeout(resolve, REST_MS));
-    return (await peer.ask({ do: 'run' }, PATIENCE_MS)).ms as number;
+    return (await peer.ask({ do: 'run' }, STEP_PATIENCE_MS)).ms as number;
   };
-  for (const peer of [ours, ...peers.values()]) {
-    await time(peer);
-    await peer.ask({ do: 'mark' });
-  }
   const mine: number[] = [];
-  const theirs = new Map([...peers.keys()].map((key) => [key, [] as { ms: number; ratio: number }[]]));
-  for (let i = 0; i < pairs; i++) {
-    if (i % 5 === 0) say(`${name}: ${i} of ${pairs} pairs`);
+  const theirs = new Map([...peers.keys()].map((key) => [key, [] as Pair[]]));
+  const round = async (i: number) => {
     if (peers.size === 0) mine.push(await time(ours));
     for (const [key, peer] of peers) {
       const early = i % 2 === 0 ? await time(ours) : null;
-      const ms = await time(peer);
+      const ms = await time(peer).catch((error: Error) => error.message);
       const own = early ?? (await time(ours));
       mine.push(own);
-      theirs.get(key)?.push({ ms, ratio: ms / own });
+      if (typeof ms === 'number') theirs.get(key)?.push({ ms, ratio: ms / own });
+      else {
+        absent[key] = ms;
+        peers.delete(key);
+      }
     }
+  };
+  await round(0);
+  for (const peer of [ours, ...peers.values()]) await peer.ask({ do: 'mark' });
+  for (const runs of [mine, ...theirs.values()]) runs.length = 0;
+  for (let i = 0; i < pairs; i++) {
+    say(`${name}: ${i} of ${pairs} pairs`);
+    await round(i);
   }
-  const memory = async (peer: PeerProcess) => (await peer.ask({ do: 'memory' })).peakMB as number;
-  const results: Partial<Record<PeerName, PeerResult>> = {};
-  for (const [key, runs] of theirs) {
-    const ratios = runs.map(({ ratio }) => ratio);
-    results[key] = {
-      ms: quantile(
-        runs.map(({ ms }) => ms),
-        0.5,
-      ),
-      peakMB: await memory(peers.get(key) as PeerProcess),
-      ratio: quantile(ratios, 0.5),
-      ratioLow: quantile(ratios, 0.1),
-      ratioHigh: quantile(ratios, 0.9),
-    };
-  }
-  return { oursMs: quantile(mine, 0.5), oursPeakMB: await memory(ours), peers: results };
+  const results: CaseResult['peers'] = {};
+  for (const [key, peer] of peers) results[key] = await resultOf(peer, theirs.get(key) as Pair[]);
+  return { oursMs: quantile(mine, 0.5), oursPeakMB: await memoryOf(ours), peers: results };
+}
+
+interface Pair {
+  ms: number;
+  ratio: number;
+}
+
+const memoryOf = async (peer: PeerProcess) => (await peer.ask({ do: 'memory' })).peakMB as number;
+
+async function resultOf(peer: PeerProcess, runs: Pair[]): Promise<PeerResult> {
+  const times = runs.map(({ ms }) => ms);
+  const ratios = runs.map(({ ratio }) => ratio);
+  const [ratio, ratioLow, ratioHigh] = [0.5, 0.1, 0.9].map((q) => quantile(ratios, q));
+  return { ms: quantile(times, 0.5), peakMB: await memoryOf(peer), ratio, ratioLow, ratioHigh };
 }
 
 /** The q-quantile, linear between neighbours. */

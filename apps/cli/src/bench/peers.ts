@@ -6,13 +6,12 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { FoveaError } from '@fovea/artifacts';
 import { typescriptFlags } from '@fovea/jobs';
-import { nativeEngines } from '@fovea/tensor';
 
 export const PEERS = ['torchEager', 'torchCompile', 'tfjsNode', 'jax'] as const;
 export type PeerName = (typeof PEERS)[number];
 
 /** How a peer's process is started, or why it cannot be. */
-export type Peer = { command: string[]; version: string } | { absent: string };
+export type Peer = { command: string[]; version?: string } | { absent: string };
 
 const python = (file: string) => fileURLToPath(new URL(`../../bench/${file}`, import.meta.url));
 const child = (engine: string) => [
@@ -38,16 +37,10 @@ export async function findPeers(env: NodeJS.ProcessEnv = process.env): Promise<R
   return {
     torchEager: inPython('torch', [python('peer_torch.py')]),
     torchCompile: inPython('torch', [python('peer_torch.py'), '--compile']),
-    tfjsNode: tfjsNode(),
+    // Its process says why it is absent: TensorFlow is loaded there only.
+    tfjsNode: { command: child('tfjs-node') },
     jax: inPython('jax', [python('peer_jax.py')]),
   };
-}
-
-function tfjsNode(): Peer {
-  const engines = nativeEngines();
-  const found = engines.find(({ engine }) => engine !== null);
-  if (found) return { command: child('tfjs-node'), version: found.name };
-  return { absent: engines.map(({ name, reason }) => `${name}: ${reason}`).join('; ') };
 }
 
 async function pythonPackages(program: string): Promise<Record<string, string>> {

@@ -17,6 +17,9 @@ export interface OpType {
 
 const STEPS = 5;
 
+/** Operations that hold others, whose time is told by those. */
+const CONTAINERS = ['Scan', 'Loop', 'If'];
+
 interface ProfileEvent {
   cat: string;
   name: string;
@@ -53,6 +56,7 @@ function sumByOp(events: ProfileEvent[]): OpType[] {
   const totals = new Map<string, OpType>();
   for (const { dur, args } of kernels.slice(Math.round(perStep))) {
     const op = args?.op_name ?? 'unknown';
+    if (CONTAINERS.includes(op)) continue;
     const total = totals.get(op) ?? { op, ms: 0, nodes: 0 };
     totals.set(op, { op, ms: total.ms + dur / 1000 / (STEPS - 1), nodes: total.nodes + 1 / (STEPS - 1) });
   }

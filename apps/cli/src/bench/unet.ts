@@ -3,6 +3,7 @@
 
 import { layerNormSpecs, linear, linearSpecs, normal, type ParamSpecs, splitHeads } from '@fovea/models';
 import {
+  attention,
   conv2d,
   gelu,
   groupNorm,
@@ -138,8 +139,7 @@ function transformerBlock(p: NamedTensors, name: string, x: Tensor, condition: T
   const attend = (part: string, y: Tensor, over: Tensor): Tensor => {
     const heads = (y.shape[2] as number) / c.headWidth;
     const [q, k, v] = [y, over, over].map((z, i) => splitHeads(linear(p, `${name}.${part}.to_${'qkv'[i]}`, z), heads)); // each [B, H, T, D / H]
-    const scores = tf.matMul(tf.mul(q, 1 / Math.sqrt(c.headWidth)), k, false, true); // [B, H, T, S]
-    const mixed = tf.transpose(tf.matMul(tf.softmax(scores), v), [0, 2, 1, 3]);
+    const mixed = tf.transpose(attention(q, k, v), [0, 2, 1, 3]); // [B, T, H, D / H]
     return linear(p, `${name}.${part}.to_out.0`, tf.reshape(mixed, y.shape));
   };
   const normed = norm('norm1', x);
