@@ -67,7 +67,7 @@ const OPEN: Record<CaseName, () => Promise<Case>> = {
 };
 
 /** Largest activation of a slice in the two stacks; the training step chooses its own, see `slicesOf`. */
-const SLICE_BYTES = 2 ** 20;
+const SLICE_BYTES = 2 ** 21;
 
 /** Classes of the made-up batch; with the weights' words they set the size of the image–text term. */
 const CLASSES = 144;
