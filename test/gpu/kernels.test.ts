@@ -82,6 +82,7 @@ const CASES: [string, Op, number[][]][] = [
       [2, 3],
     ],
   ],
+  ['split in many', (x) => tf.addN(tf.split(x, 12, 1).map((part, i) => tf.mul(part, i + 1))), [[2, 24]]],
   [
     'pad and tile',
     (x) =>

@@ -18,6 +18,7 @@ import { mapValues, recordGraph, valueBehind } from './recorder.ts';
 import { simplify } from './simplify.ts';
 import { allocate, type CarriedState, DeviceState, HostState } from './state.ts';
 import type { NamedTensors } from './tf.ts';
+import { narrowSplits } from './webgpu.ts';
 
 /** Prefixes of carried tensors among a graph's inputs and outputs; everything else keeps the name it was given. */
 const STATE = 'state/';
@@ -143,7 +144,8 @@ export function lowerGraph(
     emitter.nodes.push({ op: 'Identity', inputs: [emitter.name(value)], outputs: [name] });
     return { name, type: value.dtype, shape: value.shape };
   });
-  const nodes = autocast(emitter.nodes, Object.keys(results), target);
+  const emitted = target.device === 'webgpu' ? narrowSplits(emitter) : emitter.nodes;
+  const nodes = autocast(emitted, Object.keys(results), target);
   const bytes = encodeModel({
     name: 'program',
     nodes,
