@@ -4,6 +4,12 @@ Parameter names and numerics are those of packages/models and packages/alignment
 """
 
 import math
+import os
+
+# JAX has no setting for its number of threads that all its parts heed; it counts the cores it may run on.
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+if CORES:
+    os.sched_setaffinity(0, CORES[: int(os.environ["FOVEA_BENCH_THREADS"])])
 
 import jax
 import jax.numpy as jnp
