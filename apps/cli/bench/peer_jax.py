@@ -1,9 +1,15 @@
 """The bench's cases as a JAX user writes them: pure functions under jit, value_and_grad, donated state.
 
-The U-Net is not ported. Parameter names and numerics are those of packages/models and packages/alignment.
+Parameter names and numerics are those of packages/models and packages/alignment.
 """
 
 import math
+import os
+
+# JAX has no setting for its number of threads that all its parts heed; it counts the cores it may run on.
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+if CORES:
+    os.sched_setaffinity(0, CORES[: int(os.environ["FOVEA_BENCH_THREADS"])])
 
 import jax
 import jax.numpy as jnp
@@ -122,6 +128,63 @@ def denoise(p, noisy, t, vector, tokens, c):
     return unpatchify(linear(p, "denoiser.patch_out", picture), c["patchSize"])
 
 
+def conv(p, name, x, stride=1):
+    padding = p[f"{name}.weight"].shape[2] // 2
+    y = jax.lax.conv_general_dilated(x, p[f"{name}.weight"], (stride, stride), [(padding, padding)] * 2)
+    return y + p[f"{name}.bias"][:, None, None]
+
+
+def group_norm(p, name, x, groups, epsilon=1e-5):
+    y = plain_norm(x.reshape(x.shape[0], groups, -1), epsilon).reshape(x.shape)
+    return y * p[f"{name}.weight"][:, None, None] + p[f"{name}.bias"][:, None, None]
+
+
+def resnet(p, name, x, signal, groups):
+    y = conv(p, f"{name}.conv1", jax.nn.silu(group_norm(p, f"{name}.norm1", x, groups)))
+    y = y + linear(p, f"{name}.time_emb_proj", signal)[:, :, None, None]
+    y = conv(p, f"{name}.conv2", jax.nn.silu(group_norm(p, f"{name}.norm2", y, groups)))
+    return (conv(p, f"{name}.conv_shortcut", x) if f"{name}.conv_shortcut.weight" in p else x) + y
+
+
+def cross_attention(p, name, x, over, head_width):
+    q, k, v = (
+        linear(p, f"{name}.to_{part}", y).reshape(*y.shape[:2], -1, head_width)
+        for part, y in zip("qkv", (x, over, over))
+    )
+    return linear(p, f"{name}.to_out.0", jax.nn.dot_product_attention(q, k, v).reshape(x.shape))
+
+
+def transformer(p, name, x, condition, c):
+    b, d, h, w = x.shape
+    y = group_norm(p, f"{name}.norm", x, c["groups"], 1e-6).reshape(b, d, h * w).transpose(0, 2, 1)
+    y = linear(p, f"{name}.proj_in", y)  # [B, HW, D]
+    block = f"{name}.transformer_blocks.0"
+    normed = layer_norm(p, f"{block}.norm1", y)
+    y = y + cross_attention(p, f"{block}.attn1", normed, normed, c["headWidth"])
+    y = y + cross_attention(p, f"{block}.attn2", layer_norm(p, f"{block}.norm2", y), condition, c["headWidth"])
+    hidden, gate = jnp.split(linear(p, f"{block}.ff.net.0.proj", layer_norm(p, f"{block}.norm3", y)), 2, 2)
+    y = y + linear(p, f"{block}.ff.net.2", hidden * jax.nn.gelu(gate, approximate=False))
+    return linear(p, f"{name}.proj_out", y).transpose(0, 2, 1).reshape(b, d, h, w) + x
+
+
+def unet(p, x, t, condition, c):
+    def both(block, y):
+        y = resnet(p, f"{block}.resnets.0", y, signal, c["groups"])
+        return transformer(p, f"{block}.attentions.0", y, condition, c)
+
+    half = c["widths"][0] // 2
+    angles = t[:, None] * jnp.exp(jnp.arange(half) * (-math.log(10000) / half))
+    time = linear(p, "time_embedding.linear_1", jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], 1))
+    signal = jax.nn.silu(linear(p, "time_embedding.linear_2", jax.nn.silu(time)))
+    low = both("down_blocks.0", conv(p, "conv_in", x))
+    high = both("down_blocks.1", conv(p, "down_blocks.0.downsamplers.0.conv", low, 2))
+    middle = resnet(p, "mid_block.resnets.1", both("mid_block", high), signal, c["groups"])
+    up = both("up_blocks.0", jnp.concatenate([middle, high], 1))
+    wide = conv(p, "up_blocks.0.upsamplers.0.conv", up.repeat(2, 2).repeat(2, 3))
+    last = both("up_blocks.1", jnp.concatenate([wide, low], 1))
+    return conv(p, "conv_out", jax.nn.silu(group_norm(p, "conv_norm_out", last, c["groups"])))
+
+
 # --- the cases, in the order of src/bench/cases.ts --------------------------------------------------------------------
 
 
@@ -190,16 +253,9 @@ def align_step(settings, tensors):
     return step, digest
 
 
-def vit_stack(settings, tensors):
-    inputs = part(tensors, "input/")
-
-    @jax.jit
-    @jax.value_and_grad
-    def gradient(p):
-        x = p["x"]
-        for i in range(settings["layers"]):
-            x = encoder_layer(p, f"layers.{i}", x, settings["heads"])
-        return jnp.square(x).mean()
+def gradient_case(inputs, loss_of):
+    """Value and gradient of a scalar by everything in `inputs`."""
+    gradient = jax.jit(jax.value_and_grad(loss_of))
 
     def digest(result):
         loss, grads = result
@@ -208,13 +264,31 @@ def vit_stack(settings, tensors):
     return lambda: jax.block_until_ready(gradient(inputs)), digest
 
 
+def vit_stack(settings, tensors):
+    def loss_of(p):
+        x = p["x"]
+        for i in range(settings["layers"]):
+            x = encoder_layer(p, f"layers.{i}", x, settings["heads"])
+        return jnp.square(x).mean()
+
+    return gradient_case(part(tensors, "input/"), loss_of)
+
+
+def unet_stack(settings, tensors):
+    inputs, p = part(tensors, "input/"), part(tensors, "constant/")
+    t, target = inputs.pop("t"), inputs.pop("target")
+    return gradient_case(
+        inputs, lambda given: jnp.square(unet(p, given["x"], t, given["condition"], settings) - target).mean()
+    )
+
+
 def encoder_inference(settings, tensors):
     pixels, params = tensor(tensors["input/pixels"]), part(tensors, "constant/")
     features = jax.jit(lambda p, pixels: l2_normalise(encode_image(p, pixels, settings["vision"])[2]))
     return lambda: jax.block_until_ready(features(params, pixels)), lambda found: {"features": raw(found)}
 
 
-CASES = {"align-step": align_step, "vit-stack": vit_stack, "encoder-inference": encoder_inference}
+CASES = {"align-step": align_step, "vit-stack": vit_stack, "unet-stack": unet_stack, "encoder-inference": encoder_inference}
 
 
 def open_case(name, settings, tensors):

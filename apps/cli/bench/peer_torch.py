@@ -70,8 +70,8 @@ def encoder_layer(p, layer, x, heads):
 def encode_image(p, pixels, c):
     """-> tokens [B, N, D], pooled [B, D], embeds [B, projection]."""
     x = (pixels - PIXEL_MEAN) / PIXEL_STD
-    patches = F.conv2d(x, p["vision_model.embeddings.patch_embedding.weight"], stride=c["patchSize"])
-    patches = patches.flatten(2).transpose(1, 2)  # [B, N, D]
+    kernel = p["vision_model.embeddings.patch_embedding.weight"].flatten(1)
+    patches = F.linear(patchify(x, c["patchSize"]), kernel)  # [B, N, D]; a little faster than a strided convolution
     cls = p["vision_model.embeddings.class_embedding"].expand(x.shape[0], 1, -1)
     x = torch.cat([cls, patches], 1) + p["vision_model.embeddings.position_embedding.weight"]
     x = layer_norm(p, "vision_model.pre_layrnorm", x)

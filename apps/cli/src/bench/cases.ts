@@ -54,12 +54,15 @@ export interface Case {
   data: CaseData;
 }
 
-/** Builds a case; the same name gives the same numbers in every process. */
-export function openCase(name: CaseName): Promise<Case> {
-  return OPEN[name]();
+/**
+ * Builds a case; the same name gives the same numbers in every process. `slices` are what the batch is cut into: what
+ * serves the compiled engine by default, 1 for an eager one, which only loses by it.
+ */
+export function openCase(name: CaseName, slices?: number): Promise<Case> {
+  return OPEN[name](slices);
 }
 
-const OPEN: Record<CaseName, () => Promise<Case>> = {
+const OPEN: Record<CaseName, (slices?: number) => Promise<Case>> = {
   'align-step': alignStep,
   'vit-stack': vitStack,
   'unet-stack': unetStack,
@@ -88,14 +91,14 @@ const prefixed = <T>(prefix: string, record: Record<string, T>): Record<string, 
   Object.fromEntries(Object.entries(record).map(([name, value]) => [prefix + name, value]));
 
 /** The default recipe's align step, role `aligned`, on the shipped weights and a made-up batch of the recipe's size. */
-async function alignStep(): Promise<Case> {
+async function alignStep(slices?: number): Promise<Case> {
   const { recipe, recipeDir } = await loadRecipe('emoji');
   const stage = recipe.stages.find((each): each is AlignStage => each.stage === 'align') as AlignStage;
   const { weights, vocabulary } = await readWeightFile(recipe.weights as string, recipeDir);
   const config = modelConfig(recipe, vocabulary.length);
   const trainable = mapValues(trainableSpecs(stage, config), (_, name) => weights[name]);
   const frozen = Object.fromEntries(Object.entries(weights).filter(([name]) => !(name in trainable)));
-  const context: StepContext = { stage, role: 'aligned', recipe, config };
+  const context: StepContext = { stage, role: 'aligned', recipe, config, slices };
   const { batch } = stage;
   const { imageSize } = recipe.data;
   const { draws } = recipe.diffusion;
@@ -137,10 +140,10 @@ function bags(words: number): Given {
 }
 
 /** CLIP's blocks at ViT-Ti's width: mean square of the output, and its gradient by every parameter and the input. */
-async function vitStack(): Promise<Case> {
+async function vitStack(given?: number): Promise<Case> {
   const size = { width: 192, layers: 6, heads: 3, mlpRatio: 4 };
   const [batch, tokens] = [16, 65];
-  const slices = sliceCount(batch, 4 * tokens * size.mlpRatio * size.width, SLICE_BYTES);
+  const slices = given ?? sliceCount(batch, 4 * tokens * size.mlpRatio * size.width, SLICE_BYTES);
   const names = Array.from({ length: size.layers }, (_, i) => `layers.${i}`);
   const weights = names.reduce<Weights>(
     (all, name) => Object.assign(all, initialise(encoderLayerSpecs(name, size), 0)),
@@ -166,11 +169,11 @@ async function vitStack(): Promise<Case> {
 }
 
 /** A frozen U-Net: its error, and that error's gradient by the noisy picture and the condition, as alignment needs it. */
-async function unetStack(): Promise<Case> {
+async function unetStack(given?: number): Promise<Case> {
   const config: UnetConfig = { channels: 4, widths: [64, 128], headWidth: 32, crossWidth: 256, groups: 32 };
   const [batch, side] = [4, 32];
   const picture = [batch, config.channels, side, side];
-  const slices = sliceCount(batch, 4 * side * side * config.widths[0] * 4, SLICE_BYTES);
+  const slices = given ?? sliceCount(batch, 4 * side * side * config.widths[0] * 4, SLICE_BYTES);
   const times = Float32Array.from({ length: batch }, (_, i) => 100 + 200 * i);
   return {
     name: 'unet-stack',

@@ -145,7 +145,7 @@ interface Request {
 async function answer(request: Request): Promise<Record<string, unknown>> {
   if (request.do === 'prepare') {
     if (baseline === null) await warmUp();
-    const { fn } = await openCase(request.case);
+    const { fn } = await openCase(request.case, eager ? 1 : undefined);
     ready = await (eager ? eagerly : compiled)(fn, readData(request.file));
     return ready.about;
   }

@@ -6,8 +6,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { decodeSafetensors, encodeSafetensors, FoveaError } from '@fovea/artifacts';
 import { type Case, type CaseName, type Given, openCase } from './cases.ts';
+import { compareDigests, type Digest } from './parity.ts';
 import { OURS, type Peer, type PeerName, PeerProcess } from './peers.ts';
 import type { OpType } from './profile.ts';
+import { quantile } from './statistics.ts';
 
 export interface MeasureOptions {
   threads: number;
@@ -71,8 +73,8 @@ export async function measureCase(name: CaseName, options: MeasureOptions): Prom
       ...result,
       absent,
       batch: found.batch,
-      build: { nodes, traceMs, sessionMs },
-      opTypes: opTypes as OpType[],
+      build: { nodes, traceMs: rounded(traceMs), sessionMs: rounded(sessionMs) },
+      opTypes: (opTypes as OpType[]).map(({ op, ms, nodes }) => ({ op, ms: rounded(ms), nodes })),
     };
   } finally {
     for (const peer of living) peer.close();
@@ -145,7 +147,7 @@ async function interleave(
   }
   const results: CaseResult['peers'] = {};
   for (const [key, peer] of peers) results[key] = await resultOf(peer, theirs.get(key) as Pair[]);
-  return { oursMs: quantile(mine, 0.5), oursPeakMB: await memoryOf(ours), peers: results };
+  return { oursMs: rounded(quantile(mine, 0.5)), oursPeakMB: await memoryOf(ours), peers: results };
 }
 
 interface Pair {
@@ -153,21 +155,15 @@ interface Pair {
   ratio: number;
 }
 
-const memoryOf = async (peer: PeerProcess) => (await peer.ask({ do: 'memory' })).peakMB as number;
+const rounded = (value: number) => Number(value.toFixed(3));
+
+const memoryOf = async (peer: PeerProcess) => rounded((await peer.ask({ do: 'memory' })).peakMB as number);
 
 async function resultOf(peer: PeerProcess, runs: Pair[]): Promise<PeerResult> {
   const times = runs.map(({ ms }) => ms);
   const ratios = runs.map(({ ratio }) => ratio);
-  const [ratio, ratioLow, ratioHigh] = [0.5, 0.1, 0.9].map((q) => quantile(ratios, q));
-  return { ms: quantile(times, 0.5), peakMB: await memoryOf(peer), ratio, ratioLow, ratioHigh };
-}
-
-/** The q-quantile, linear between neighbours. */
-export function quantile(values: readonly number[], q: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = q * (sorted.length - 1);
-  const low = sorted[Math.floor(at)];
-  return low + (at - Math.floor(at)) * (sorted[Math.ceil(at)] - low);
+  const [ratio, ratioLow, ratioHigh] = [0.5, 0.1, 0.9].map((q) => rounded(quantile(ratios, q)));
+  return { ms: rounded(quantile(times, 0.5)), peakMB: await memoryOf(peer), ratio, ratioLow, ratioHigh };
 }
 
 function encodeCase({ data }: Case): Uint8Array {
@@ -182,49 +178,7 @@ function encodeCase({ data }: Case): Uint8Array {
   return encodeSafetensors(tensors as Map<string, { shape: number[]; data: Float32Array }>);
 }
 
-export type Digest = Map<string, Float32Array>;
-
 async function readDigest(file: string): Promise<Digest> {
   const { tensors } = decodeSafetensors(await readFile(file), 'a peer of the bench', { allowNonFinite: true });
   return new Map([...tensors].map(([name, { data }]) => [name, data as Float32Array]));
-}
-
-/** Largest error of a tensor, as a share of its root mean square. */
-const RELATIVE = 1e-3;
-/** That of an updated parameter, small enough that a wrong update or weight decay shows. */
-const RELATIVE_UPDATED = 4e-6;
-/** Numbers this much smaller than their kind's largest are noise, such as the gradient of an attention's key bias. */
-const FLOOR = 1e-4;
-
-/**
- * Why two results are not those of one computation, or null. Outputs of ours that the peer does not report are left
- * out, but for gradients, state and loss. Sizes and errors are root mean squares; of updated parameters only those with
- * a gradient above the noise are looked at, because AdamW makes a full step of any noise.
- */
-export function compareDigests(ours: Digest, theirs: Digest): string | null {
-  const scale = new Map<string, number>();
-  for (const [name, data] of ours) scale.set(kind(name), Math.max(scale.get(kind(name)) ?? 0, rms(data)));
-  for (const [name, data] of theirs) {
-    const mine = ours.get(name);
-    if (!mine) return `we do not report "${name}"`;
-    if (mine.length !== data.length) return `"${name}" has ${data.length} elements there and ${mine.length} here`;
-    const moment = ours.get(name.replace(/^state\/p\//, 'state/m/')) as Float32Array;
-    const updated = name.startsWith('state/p/');
-    const noise = FLOOR * (scale.get(kind(name)) ?? 0);
-    const quiet = FLOOR * (scale.get('state/m') ?? 0);
-    const error = rms(mine.map((value, i) => (updated && Math.abs(moment[i]) < quiet ? 0 : value - data[i])));
-    const allowed = updated ? RELATIVE_UPDATED * rms(mine) : RELATIVE * (rms(mine) + noise);
-    if (!(error <= allowed))
-      return `"${name}" differs by ${error.toExponential(2)} (root mean square), and ${allowed.toExponential(2)} is allowed`;
-  }
-  const missing = [...ours.keys()].find((name) => /^(grad|state)\/|^loss$|^features$/.test(name) && !theirs.has(name));
-  return missing ? `"${missing}" is not reported there` : null;
-}
-
-const kind = (name: string) => name.match(/^(grad|state\/[pmv])\//)?.[1] ?? name;
-
-function rms(data: ArrayLike<number>): number {
-  let sum = 0;
-  for (let i = 0; i < data.length; i++) sum += data[i] ** 2;
-  return Math.sqrt(sum / Math.max(1, data.length));
 }

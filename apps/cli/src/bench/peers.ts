@@ -75,7 +75,7 @@ function environment(threads: number): NodeJS.ProcessEnv {
     ...Object.fromEntries(names.map((name) => [name, String(threads)])),
     TF_NUM_INTEROP_THREADS: '1',
     TF_CPP_MIN_LOG_LEVEL: '2',
-    XLA_FLAGS: `--xla_cpu_multi_thread_eigen=${threads > 1} intra_op_parallelism_threads=${threads}`,
+    XLA_FLAGS: `--xla_cpu_multi_thread_eigen=${threads > 1}`,
     JAX_PLATFORMS: 'cpu',
     PYTHONDONTWRITEBYTECODE: '1',
   };

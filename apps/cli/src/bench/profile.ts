@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { compile, mapValues, type Signature, type StepFunction } from '@fovea/tensor';
 import type { CaseData } from './cases.ts';
+import { quantile } from './statistics.ts';
 
 export interface OpType {
   op: string;
@@ -49,16 +50,20 @@ export async function opTypes(
   }
 }
 
-/** The first of the steps is left out: it allocates. */
+/** The median step of each operation; the first step is left out, because it allocates. */
 function sumByOp(events: ProfileEvent[]): OpType[] {
   const kernels = events.filter(({ cat, name }) => cat === 'Node' && name.endsWith('_kernel_time'));
   const perStep = kernels.length / STEPS;
-  const totals = new Map<string, OpType>();
-  for (const { dur, args } of kernels.slice(Math.round(perStep))) {
+  const totals = new Map<string, { ms: number[]; nodes: number }>();
+  for (const [i, { dur, args }] of kernels.entries()) {
     const op = args?.op_name ?? 'unknown';
-    if (CONTAINERS.includes(op)) continue;
-    const total = totals.get(op) ?? { op, ms: 0, nodes: 0 };
-    totals.set(op, { op, ms: total.ms + dur / 1000 / (STEPS - 1), nodes: total.nodes + 1 / (STEPS - 1) });
+    const step = Math.floor(i / perStep) - 1;
+    if (step < 0 || CONTAINERS.includes(op)) continue;
+    const total = totals.get(op) ?? { ms: Array(STEPS - 1).fill(0), nodes: 0 };
+    total.ms[step] += dur / 1000;
+    total.nodes += 1 / (STEPS - 1);
+    totals.set(op, total);
   }
-  return [...totals.values()].sort((a, b) => b.ms - a.ms);
+  const types = [...totals].map(([op, { ms, nodes }]) => ({ op, ms: quantile(ms, 0.5), nodes: Math.round(nodes) }));
+  return types.sort((a, b) => b.ms - a.ms);
 }
