@@ -8,12 +8,12 @@ import { type Device, DeviceSession, type Precision } from './devices.ts';
 import { Emitter } from './emitter.ts';
 import { TensorError } from './errors.ts';
 import './gradients.ts';
+import { fuseProducts } from './fuse.ts';
 import { Graph, liveNodes, type NumericArray, type Spec, sizeOf, type Value } from './graph.ts';
 import { KERNELS } from './kernels/index.ts';
 import { type Mapped, MappedFiles, type MappedWeights } from './mapped.ts';
 import { type MemoryReport, memoryReport } from './memory.ts';
 import { encodeModel, type OnnxValue } from './onnx-proto.ts';
-import { keepProductsApart } from './products.ts';
 import { mapValues, recordGraph, valueBehind } from './recorder.ts';
 import { simplify } from './simplify.ts';
 import { allocate, type CarriedState, DeviceState, HostState } from './state.ts';
@@ -71,11 +71,11 @@ export interface ProgramReport extends MemoryReport {
   sessionMs: number;
 }
 
-/** Records `fn` once and lowers it to the bytes of one ONNX model: for a target, or else in standard operations. */
+/** Records `fn` once and lowers it to the bytes of one ONNX model. */
 export function lowerToOnnx(
   fn: StepFunction,
   signature: Signature,
-  target?: Target,
+  target: Target = { device: 'cpu', precision: 'fp32' },
 ): {
   bytes: Uint8Array;
   outputs: Record<string, Spec>;
@@ -131,7 +131,7 @@ export interface Guard {
 export function lowerGraph(
   graph: Graph,
   named: Record<string, Value>,
-  target: Target | undefined,
+  target: Target,
   frozen: Record<string, Spec>,
 ): { bytes: Uint8Array; nodes: number; memory: MemoryReport } {
   const resolve = simplify(graph);
@@ -139,14 +139,13 @@ export function lowerGraph(
   const emitter = new Emitter(graph, KERNELS);
   const wanted = Object.values(results);
   const live = liveNodes(graph, wanted);
-  for (const node of live) emitter.lower(node);
+  for (const node of fuseProducts(live, wanted)) emitter.lower(node);
   const outputs: OnnxValue[] = Object.entries(results).map(([name, value]) => {
     emitter.nodes.push({ op: 'Identity', inputs: [emitter.name(value)], outputs: [name] });
     return { name, type: value.dtype, shape: value.shape };
   });
-  const emitted = target?.device === 'webgpu' ? narrowSplits(emitter) : emitter.nodes;
-  const cast = target ? autocast(emitted, Object.keys(results), target) : emitted;
-  const nodes = target?.device === 'cpu' ? keepProductsApart(cast) : cast;
+  const emitted = target.device === 'webgpu' ? narrowSplits(emitter) : emitter.nodes;
+  const nodes = autocast(emitted, Object.keys(results), target);
   const bytes = encodeModel({
     name: 'program',
     nodes,

@@ -115,6 +115,15 @@ function visit(node: GraphNode, scope: Scope): void {
     visitTransposed(node, scope);
     return;
   }
+  const flat = node.kernel === 'Add' ? sumOfReshaped(node, scope) : null;
+  if (flat) {
+    visit(flat, scope);
+    visit(
+      { kernel: 'Reshape', inputs: flat.outputs, outputs: node.outputs, attrs: { shape: node.outputs[0].shape } },
+      scope,
+    );
+    return;
+  }
   // What a body computes from outer values alone is the same for every slice: compute it once, outside.
   let home = scope;
   while (home.parent && !node.inputs.some((input) => home.owns(input))) home = home.parent;
@@ -158,6 +167,17 @@ function visitTransposed(node: GraphNode, scope: Scope): void {
     product([turned(b), a], [flipped]);
     visit({ kernel: 'Transpose', inputs: [flipped], outputs: node.outputs, attrs: { perm: [1, 0] } }, scope);
   } else product([transposeA ? turned(a) : a, transposeB ? turned(b) : b], node.outputs);
+}
+
+/** The sum of two products' rows as a sum of matrices, where both were reshaped alike: the products can take it in. */
+function sumOfReshaped(node: GraphNode, scope: Scope): GraphNode | null {
+  const sources = node.inputs.map((input) => scope.producer(input));
+  if (!sources.every((source) => source?.kernel === 'Reshape')) return null;
+  const inputs = sources.map((source) => (source as GraphNode).inputs[0]);
+  const [a, b] = inputs;
+  if (a.shape.length !== 2 || !sameShape(a.shape, b.shape) || !sameShape(node.inputs[0].shape, node.inputs[1].shape))
+    return null;
+  return { kernel: 'Add', inputs, outputs: [scope.graph.value(a)], attrs: {} };
 }
 
 function visitScan(node: GraphNode, scope: Scope): void {

@@ -83,6 +83,16 @@ const matMul: KernelRule = {
   },
 };
 
+/** a, b, c -> a · b + c with c [M, N], [N] or smaller: what fuse.ts makes of a product and the sum that reads it. */
+const gemm: KernelRule = {
+  infer: (inputs, attrs) => matMul.infer(inputs.slice(0, 2), attrs),
+  lower: (e, node) =>
+    e.node(
+      'Gemm',
+      node.inputs.map((value) => e.name(value)),
+    ),
+};
+
 export const reduce: KernelRules = {
   Sum: reduction('ReduceSum'),
   Mean: reduction('ReduceMean'),
@@ -137,4 +147,5 @@ export const reduce: KernelRules = {
       ),
   },
   BatchMatMul: matMul,
+  FoveaGemm: gemm,
 };

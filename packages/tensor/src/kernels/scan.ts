@@ -2,6 +2,7 @@
 // ONNX Scan, whose slices are views and whose sums swap two buffers, so that nothing is copied.
 
 import { Emitter, type KernelRule, type KernelRules } from '../emitter.ts';
+import { fuseProducts } from '../fuse.ts';
 import { liveNodes, type ScanBody, type Value } from '../graph.ts';
 
 const bodyOf = (attrs: Record<string, unknown>) => attrs.body as ScanBody;
@@ -18,7 +19,8 @@ const FoveaScan: KernelRule = {
     const inner = new Emitter(graph, e);
     // Running sums come first among a Scan body's inputs and outputs, slices and joined rows after them.
     const carried = sums.map(() => inner.fresh());
-    for (const each of liveNodes(graph, [...sums, ...rows])) inner.lower(each);
+    const results = [...sums, ...rows];
+    for (const each of fuseProducts(liveNodes(graph, results), results)) inner.lower(each);
     const spec = (name: string, { shape, dtype }: Value) => ({ name, shape, type: dtype });
     const totals = sums.map((value, i) => inner.node('Add', [carried[i], inner.name(value)]));
     const parts = rows.map((value) => inner.node('Identity', [inner.name(value)]));
