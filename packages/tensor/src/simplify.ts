@@ -111,10 +111,6 @@ function visit(node: GraphNode, scope: Scope): void {
     visitScan(node, scope);
     return;
   }
-  if (node.kernel === 'BatchMatMul' && (node.attrs.transposeA || node.attrs.transposeB) && isFlat(node)) {
-    visitTransposed(node, scope);
-    return;
-  }
   const flat = node.kernel === 'Add' ? sumOfReshaped(node, scope) : null;
   if (flat) {
     visit(flat, scope);
@@ -143,30 +139,6 @@ function visit(node: GraphNode, scope: Scope): void {
     return;
   }
   home.add(node, key);
-}
-
-const isFlat = (node: GraphNode) => node.inputs.every(({ shape }) => shape.length === 2);
-
-/**
- * A product of matrices that reads one of them by columns, as one of rows: turning a matrix costs less than multiplying
- * it turned, a weight is turned once for all slices of a batch, and what three products read is turned once.
- */
-function visitTransposed(node: GraphNode, scope: Scope): void {
-  const turned = (x: Value): Value => {
-    const out = scope.graph.value({ shape: [x.shape[1], x.shape[0]], dtype: x.dtype });
-    visit({ kernel: 'Transpose', inputs: [x], outputs: [out], attrs: { perm: [1, 0] } }, scope);
-    return scope.resolve(out);
-  };
-  const { transposeA, transposeB } = node.attrs;
-  const [a, b] = node.inputs;
-  const product = (inputs: Value[], outputs: Value[]) =>
-    visit({ kernel: 'BatchMatMul', inputs, outputs, attrs: { transposeA: false, transposeB: false } }, scope);
-  const [rows, columns] = node.outputs[0].shape;
-  if (transposeA && !transposeB && columns <= rows) {
-    const flipped = scope.graph.value({ shape: [columns, rows], dtype: a.dtype });
-    product([turned(b), a], [flipped]);
-    visit({ kernel: 'Transpose', inputs: [flipped], outputs: node.outputs, attrs: { perm: [1, 0] } }, scope);
-  } else product([transposeA ? turned(a) : a, transposeB ? turned(b) : b], node.outputs);
 }
 
 /** The sum of two products' rows as a sum of matrices, where both were reshaped alike: the products can take it in. */

@@ -1,7 +1,7 @@
 // Reductions, softmax and matrix products.
 
 import type { Emitter, KernelRule, KernelRules } from '../emitter.ts';
-import type { GraphNode, Value } from '../graph.ts';
+import { type GraphNode, sizeOf, type Value } from '../graph.ts';
 import { broadcastShape, cast } from './elementwise.ts';
 
 /** Axes as sorted non-negative numbers; tfjs says all axes by null or undefined. */
@@ -77,6 +77,17 @@ const matMul: KernelRule = {
   lower: (e, node) => {
     const [a, b] = node.inputs;
     const { transposeA, transposeB } = node.attrs;
+    const batch = sizeOf(node.outputs[0].shape.slice(0, -2));
+    if (batch === 1) {
+      const flat = (value: Value) =>
+        value.shape.length === 2 ? e.name(value) : e.node('Reshape', [e.name(value), e.ints(value.shape.slice(-2))]);
+      const product = e.node('Gemm', [flat(a), flat(b)], {
+        transA: { int: transposeA ? 1 : 0 },
+        transB: { int: transposeB ? 1 : 0 },
+      });
+      const { shape } = node.outputs[0];
+      return shape.length === 2 ? product : e.node('Reshape', [product, e.ints(shape)]);
+    }
     const x = transposeA ? swapLast(e, e.name(a), a.shape.length) : e.name(a);
     const y = transposeB ? swapLast(e, e.name(b), b.shape.length) : e.name(b);
     return e.node('MatMul', [x, y]);
@@ -86,11 +97,14 @@ const matMul: KernelRule = {
 /** a, b, c -> a · b + c with c [M, N], [N] or smaller: what fuse.ts makes of a product and the sum that reads it. */
 const gemm: KernelRule = {
   infer: (inputs, attrs) => matMul.infer(inputs.slice(0, 2), attrs),
-  lower: (e, node) =>
-    e.node(
+  lower: (e, node) => {
+    const { transposeA, transposeB } = node.attrs;
+    return e.node(
       'Gemm',
       node.inputs.map((value) => e.name(value)),
-    ),
+      { transA: { int: transposeA ? 1 : 0 }, transB: { int: transposeB ? 1 : 0 } },
+    );
+  },
 };
 
 export const reduce: KernelRules = {
