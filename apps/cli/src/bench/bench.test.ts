@@ -53,7 +53,7 @@ describe('fovea bench', () => {
     expect(Object.keys({ ...peers, ...absent }).sort()).toEqual(['jax', 'tfjsNode', 'torchCompile', 'torchEager']);
     expect(opTypes.map(({ op }: { op: string }) => op)).toContain('LayerNormalization');
     expect(opTypes[0]).toEqual({ op: expect.any(String), ms: number, nodes: number });
-  });
+  }, 120_000);
 
   it('heeds the --json that npm keeps for itself', async () => {
     const args = ['--pairs', '1', '--case', 'encoder-inference', '--peer', 'jax'];
@@ -61,7 +61,7 @@ describe('fovea bench', () => {
     const [only] = JSON.parse(out).cases;
     expect(only.peers).toEqual({});
     expect(Object.keys(only.absent)).toEqual(['jax']);
-  });
+  }, 120_000);
 
   it.each([
     [['--case', 'vit'], /--case takes some of align-step, vit-stack, unet-stack, encoder-inference, .*not "vit"/],
