@@ -7,6 +7,7 @@ import {
   mapValues,
   microBatches,
   type NamedTensors,
+  prefixed,
   type Signature,
   type Spec,
   type StepFunction,
@@ -58,9 +59,6 @@ export function stepSignature(
 
 /** Whether a recipe's steps scale their loss: in fp16, whose gradients would round to zero. */
 export const scales = (recipe: Recipe): boolean => recipe.engine.precision === 'fp16';
-
-const prefixed = <T>(prefix: string, record: Record<string, T>): Record<string, T> =>
-  Object.fromEntries(Object.entries(record).map(([name, value]) => [prefix + name, value]));
 
 const under = (record: NamedTensors, prefix: string): NamedTensors =>
   Object.fromEntries(

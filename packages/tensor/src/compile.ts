@@ -14,7 +14,7 @@ import { KERNELS } from './kernels/index.ts';
 import { type Mapped, MappedFiles, type MappedWeights } from './mapped.ts';
 import { type MemoryReport, memoryReport } from './memory.ts';
 import { encodeModel, type OnnxValue } from './onnx-proto.ts';
-import { mapValues, recordGraph, valueBehind } from './recorder.ts';
+import { mapValues, prefixed, recordGraph, valueBehind } from './recorder.ts';
 import { simplify } from './simplify.ts';
 import { allocate, type CarriedState, DeviceState, HostState } from './state.ts';
 import type { NamedTensors } from './tf.ts';
@@ -88,7 +88,7 @@ export function lowerToOnnx(
   const files = new MappedFiles(signature.constants);
   const guard: Guard = { output: null, unguarded: new Set() };
   const state = signature.state ?? {};
-  const inputs = { ...signature.inputs, ...mapKeys(state, (name) => STATE + name) };
+  const inputs = { ...signature.inputs, ...prefixed(STATE, state) };
   const named = recordGraph(graph, inputs, files.constants, (given, frozen) => {
     const pick = (names: string[], prefix = '') => Object.fromEntries(names.map((n) => [n, given[prefix + n]]));
     const result = fn(pick(Object.keys(signature.inputs)), pick(Object.keys(state), STATE), frozen);
@@ -102,7 +102,7 @@ export function lowerToOnnx(
     }
     return {
       ...mapValues(result.outputs, valueBehind),
-      ...mapKeys(mapValues(next, valueBehind), (name) => NEXT + name),
+      ...prefixed(NEXT, mapValues(next, valueBehind)),
     };
   });
   for (const [name, spec] of Object.entries(state)) {
@@ -195,11 +195,8 @@ export class Program {
   async run(inputs: Record<string, NumericArray>): Promise<Record<string, NumericArray>> {
     const feeds: Record<string, OrtTensor> = {};
     for (const [name, spec] of Object.entries(this.#signature.inputs)) feeds[name] = feed(name, spec, inputs[name]);
-    Object.assign(
-      feeds,
-      mapKeys(this.#state.feeds(), (name) => STATE + name),
-    );
-    const fetches = { ...this.#fetches, ...mapKeys(this.#state.fetches(), (name) => NEXT + name) };
+    Object.assign(feeds, prefixed(STATE, this.#state.feeds()));
+    const fetches = { ...this.#fetches, ...prefixed(NEXT, this.#state.fetches()) };
     const results = (await this.#session.run(feeds, fetches)) as Record<string, OrtTensor>;
     const next = Object.fromEntries(Object.keys(this.#signature.state ?? {}).map((n) => [n, results[NEXT + n]]));
     const { output } = this.#guard;
@@ -271,10 +268,6 @@ function feed(name: string, { shape, dtype }: Spec, data: NumericArray | undefin
       `The input "${name}" has ${data.length} elements; its shape [${shape}] needs ${sizeOf(shape)}.`,
     );
   return new OrtTensor(dtype as 'float32', data as Float32Array, shape);
-}
-
-function mapKeys<T>(record: Record<string, T>, rename: (key: string) => string): Record<string, T> {
-  return Object.fromEntries(Object.entries(record).map(([key, value]) => [rename(key), value]));
 }
 
 /** Runs a stock ONNX model once, as a user of an exported file would; for checking exports. */

@@ -22,5 +22,5 @@ export type { Mapped, MappedWeights } from './mapped.ts';
 export type { MemoryReport } from './memory.ts';
 export { microBatches, type SliceResult, sliceCount } from './microbatch.ts';
 export * from './random.ts';
-export { isRecording, mapValues } from './recorder.ts';
+export { isRecording, mapValues, prefixed } from './recorder.ts';
 export { default as tf, type NamedTensors, type Tensor } from './tf.ts';

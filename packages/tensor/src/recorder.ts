@@ -202,3 +202,8 @@ export function valueBehind(tensor: Tensor): Value {
 export function mapValues<A, B>(record: Record<string, A>, fn: (value: A, key: string) => B): Record<string, B> {
   return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, fn(value, key)]));
 }
+
+/** The same record with every key behind `prefix`. */
+export function prefixed<T>(prefix: string, record: Record<string, T>): Record<string, T> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [prefix + key, value]));
+}

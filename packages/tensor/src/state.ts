@@ -7,6 +7,7 @@ import { sessionOptions } from './devices.ts';
 import { TensorError } from './errors.ts';
 import { type NumericArray, type Spec, sizeOf } from './graph.ts';
 import { encodeModel } from './onnx-proto.ts';
+import { prefixed } from './recorder.ts';
 
 type Tensors = Record<string, OrtTensor>;
 
@@ -136,9 +137,6 @@ export class DeviceState implements CarriedState {
     this.#newer.delete(name);
   }
 }
-
-const prefixed = (prefix: string, tensors: Tensors): Tensors =>
-  Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [prefix + name, tensor]));
 
 function openReader(specs: Record<string, Spec>): Promise<InferenceSession> {
   const named = (prefix: string) =>

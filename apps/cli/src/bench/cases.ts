@@ -19,6 +19,7 @@ import {
   mapValues,
   microBatches,
   type NumericArray,
+  prefixed,
   type StepFunction,
   sizeOf,
   sliceCount,
@@ -86,9 +87,6 @@ const normal = (shape: number[], stream: string): Given => {
 };
 
 const zeros = ({ shape }: { shape: number[] }): Given => ({ shape, data: new Float32Array(sizeOf(shape)) });
-
-const prefixed = <T>(prefix: string, record: Record<string, T>): Record<string, T> =>
-  Object.fromEntries(Object.entries(record).map(([name, value]) => [prefix + name, value]));
 
 /** The default recipe's align step, role `aligned`, on the shipped weights and a made-up batch of the recipe's size. */
 async function alignStep(slices?: number): Promise<Case> {

@@ -3,7 +3,7 @@
 
 import { Emitter, type KernelRule, type KernelRules } from '../emitter.ts';
 import { fuseProducts } from '../fuse.ts';
-import { liveNodes, type ScanBody, type Value } from '../graph.ts';
+import type { ScanBody, Value } from '../graph.ts';
 
 const bodyOf = (attrs: Record<string, unknown>) => attrs.body as ScanBody;
 
@@ -20,7 +20,7 @@ const FoveaScan: KernelRule = {
     // Running sums come first among a Scan body's inputs and outputs, slices and joined rows after them.
     const carried = sums.map(() => inner.fresh());
     const results = [...sums, ...rows];
-    for (const each of fuseProducts(liveNodes(graph, results), results)) inner.lower(each);
+    for (const each of fuseProducts(graph.nodes, results)) inner.lower(each);
     const spec = (name: string, { shape, dtype }: Value) => ({ name, shape, type: dtype });
     const totals = sums.map((value, i) => inner.node('Add', [carried[i], inner.name(value)]));
     const parts = rows.map((value) => inner.node('Identity', [inner.name(value)]));
