@@ -50,12 +50,11 @@ function roll(x: Tensor, by: number): Tensor {
   return tf.concat([tail, head], 0);
 }
 
-/** Every picture's reconstruction under its neighbour's condition: pairs that share nothing but the batch. */
-export function shufflePairs(inputs: StepInputs): StepInputs {
+/** What is reconstructed under each picture's condition, taken from its neighbour: pairs that share nothing but the batch. */
+export function shuffledTargets(inputs: StepInputs): Pick<StepInputs, 'targets' | 'noise' | 't' | 'coefficients'> {
   const { targets, noise, t, coefficients } = inputs;
   const draws = noise.shape[0] / targets.shape[0];
   return {
-    ...inputs,
     targets: roll(targets, 1),
     noise: roll(noise, draws),
     t: roll(t, draws),

@@ -25,7 +25,7 @@ import {
   retentionLoss,
   type StepInputs,
   selectTokens,
-  shufflePairs,
+  shuffledTargets,
 } from './objectives.ts';
 import { adamw, adamwSpecs, clipByGlobalNorm, globalNorm } from './optim.ts';
 
@@ -125,6 +125,9 @@ const hasContrastive = (stage: Stage) =>
 /** Under this name the features of the class names are differentiated beside the parameters. */
 const TEXTS = 'texts';
 
+/** Before what the placebo reconstructs, among a slice's inputs. */
+const SHUFFLED = 'shuffled/';
+
 const isText = (name: string) => name.startsWith('text_');
 
 /** Into how many slices a step's batch is cut; see {@link microBatches}. One on accelerators, which want it whole. */
@@ -143,17 +146,18 @@ interface Gradient {
 }
 
 /**
- * Value by term and gradient of one objective, slice by slice. The text tower, the same for all slices, runs once. In
- * fp16 the loss is multiplied by `scale` [1] for the backward pass and the gradients are divided by it.
+ * Value by term and gradient of each objective, slice by slice; what they share of the forward pass is computed once, as
+ * is the text tower, which is the same for all slices. In fp16 the loss is multiplied by `scale` [1] for the backward
+ * pass and the gradients are divided by it.
  */
 function differentiate(
   context: StepContext,
-  objective: Objective,
+  objectives: Record<string, Objective>,
   inputs: StepInputs,
   params: NamedTensors,
   constants: NamedTensors,
   scale?: Tensor,
-): Gradient {
+): Record<string, Gradient> {
   const { stage } = context;
   const all = effective(context, params, constants);
   const texts = hasContrastive(stage) ? encodeText(all, all.bags) : null;
@@ -161,26 +165,32 @@ function differentiate(
   const inner = Object.fromEntries(Object.entries(params).filter(([name]) => !isText(name)));
   const { mean } = microBatches(context.slices ?? slicesOf(context), inputs, (slice) => {
     const leaves: NamedTensors = texts && textNames.length > 0 ? { ...inner, [TEXTS]: texts } : inner;
-    const result = valueAndGrads((given) => {
-      const p = effective(context, { ...params, ...given }, constants);
-      const output = encode(p, slice.pixels, context.config);
-      const terms = objective({ p, inputs: slice, output, texts: given[TEXTS] ?? texts });
-      const value = weighted(stage, terms) as Tensor;
-      return { value: scale ? tf.mul(value, tf.reshape(scale, [])) : value, aux: terms };
-    }, leaves);
-    return { mean: { ...prefixed('term/', result.aux), ...prefixed('grad/', result.grads) } };
+    const mean: NamedTensors = {};
+    for (const [key, objective] of Object.entries(objectives)) {
+      const { aux, grads } = valueAndGrads((given) => {
+        const p = effective(context, { ...params, ...given }, constants);
+        const output = encode(p, slice.pixels, context.config);
+        const terms = objective({ p, inputs: slice, output, texts: given[TEXTS] ?? texts });
+        const value = weighted(stage, terms) as Tensor;
+        return { value: scale ? tf.mul(value, tf.reshape(scale, [])) : value, aux: terms };
+      }, leaves);
+      Object.assign(mean, prefixed(`${key}/term/`, aux), prefixed(`${key}/grad/`, grads));
+    }
+    return { mean };
   });
-  const { [TEXTS]: features, ...grads } = under(mean, 'grad/');
-  if (features) {
-    const towers = Object.fromEntries(textNames.map((name) => [name, params[name]]));
-    const pulled = valueAndGrads(
-      (given) => ({ value: tf.sum(tf.mul(encodeText({ ...all, ...given }, all.bags), features)) }),
-      towers,
-    );
-    Object.assign(grads, pulled.grads);
-  }
-  const unscaled = scale ? mapValues(grads, (g) => tf.div(g, tf.reshape(scale, []))) : grads;
-  return { terms: under(mean, 'term/'), grads: unscaled };
+  return mapValues(objectives, (_, key) => {
+    const { [TEXTS]: features, ...grads } = under(mean, `${key}/grad/`);
+    if (features) {
+      const towers = Object.fromEntries(textNames.map((name) => [name, params[name]]));
+      const pulled = valueAndGrads(
+        (given) => ({ value: tf.sum(tf.mul(encodeText({ ...all, ...given }, all.bags), features)) }),
+        towers,
+      );
+      Object.assign(grads, pulled.grads);
+    }
+    const unscaled = scale ? mapValues(grads, (g) => tf.div(g, tf.reshape(scale, []))) : grads;
+    return { terms: under(mean, `${key}/term/`), grads: unscaled };
+  });
 }
 
 /** Value by term and gradient of the stage's objective for its role. */
@@ -194,17 +204,27 @@ function gradient(
   const { stage, role } = context;
   const steady: Objective = (encoded) => steadyTerms(context, encoded);
   const feedback: Objective = (encoded) => ({ feedback: feedbackTerm(context, encoded, encoded.inputs) });
-  const of = (objective: Objective, given = inputs) =>
-    differentiate(context, objective, given, params, constants, scale);
-  if (stage.stage === 'pretrain') return of(steady);
-  if (stage.stage === 'projector') return of(feedback);
-  if (role === 'aligned') return of((encoded) => ({ ...steady(encoded), ...feedback(encoded) }));
+  const shuffled: Objective = (encoded) => ({
+    feedback: feedbackTerm(context, encoded, { ...encoded.inputs, ...under(encoded.inputs, SHUFFLED) }),
+  });
+  const of = (objectives: Record<string, Objective>, given = inputs) =>
+    differentiate(context, objectives, given, params, constants, scale);
+  if (stage.stage === 'pretrain') return of({ base: steady }).base;
+  if (stage.stage === 'projector') return of({ base: feedback }).base;
+  if (role === 'aligned') return of({ base: (encoded) => ({ ...steady(encoded), ...feedback(encoded) }) }).base;
   const hasSteady = hasContrastive(stage) || stage.retention > 0;
-  const base = hasSteady ? of(steady) : { terms: {}, grads: mapValues(params, (p) => tf.zerosLike(p)) };
-  if (role === 'control') return base;
-  const wanted = globalNorm(of(feedback).grads);
-  const placebo = of(feedback, shufflePairs(inputs));
-  const match = tf.div(wanted, tf.add(globalNorm(placebo.grads), 1e-12));
+  const always: Record<string, Objective> = hasSteady ? { base: steady } : {};
+  const none: Gradient = { terms: {}, grads: mapValues(params, (p) => tf.zerosLike(p)) };
+  if (role === 'control') return hasSteady ? of(always).base : none;
+  const {
+    base = none,
+    wanted,
+    placebo,
+  } = of(
+    { ...always, wanted: feedback, placebo: shuffled },
+    { ...inputs, ...prefixed(SHUFFLED, shuffledTargets(inputs)) },
+  );
+  const match = tf.div(globalNorm(wanted.grads), tf.add(globalNorm(placebo.grads), 1e-12));
   const grads = mapValues(base.grads, (g, name) => tf.add(g, tf.mul(placebo.grads[name], match)));
   return { terms: { ...base.terms, ...placebo.terms }, grads };
 }
@@ -302,7 +322,7 @@ export function probeStep(context: StepContext): StepFunction {
     const terms = steadyTerms(context, encoded);
     if (context.stage.stage !== 'pretrain') {
       terms.matched = feedbackTerm(context, encoded, batch);
-      terms.shuffled = feedbackTerm(context, encoded, shufflePairs(batch));
+      terms.shuffled = feedbackTerm(context, encoded, { ...batch, ...shuffledTargets(batch) });
     }
     return { outputs: terms };
   };
