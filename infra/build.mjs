@@ -2,7 +2,7 @@
 // keep their depth, so paths to presets and weights hold. Run built code with `node --conditions=dist`; from source it
 // runs through tsx. Called by each workspace's `build` script in that workspace's folder.
 
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { transform } from 'esbuild';
 
@@ -17,9 +17,8 @@ const rename = (code) =>
   );
 
 await rm(target, { recursive: true, force: true });
-const files = (await readdir(source, { recursive: true })).filter(
-  (file) => /\.ts$/.test(file) && !/\.test\.ts$|testing\.ts$/.test(file),
-);
+const all = await readdir(source, { recursive: true });
+const files = all.filter((file) => /\.ts$/.test(file) && !/\.test\.ts$|testing\.ts$/.test(file));
 for (const file of files) {
   const code = await readFile(path.join(source, file), 'utf8');
   const built = await transform(code, { loader: 'ts', format: 'esm', target: 'node20', sourcefile: file });
@@ -27,4 +26,6 @@ for (const file of files) {
   await mkdir(path.dirname(out), { recursive: true });
   await writeFile(out, rename(built.code));
 }
+for (const file of all.filter((file) => file.endsWith('.mjs')))
+  await copyFile(path.join(source, file), path.join(target, file));
 console.log(`${path.basename(process.cwd())}: ${files.length} files`);

@@ -276,11 +276,17 @@ describe('rounds', () => {
     expect(a.flatMap(({ metrics }) => metrics.loss).every(Number.isFinite)).toBe(true);
   });
 
+  const last = async (recipe: Recipe) =>
+    (await readCheckpoint(store, (await chain(recipe, false)).at(-1)?.id as string)).weights.sha256;
+
   it('comes to the same weights however the steps are cut into rounds', async () => {
     const cut = (roundSteps: number) => recipeOf(FULL.map((stage) => ({ ...stage, roundSteps })));
-    const last = async (recipe: Recipe) =>
-      (await readCheckpoint(store, (await chain(recipe, false)).at(-1)?.id as string)).weights.sha256;
     expect(await last(cut(8))).toBe(await last(cut(3)));
+  });
+
+  it('comes to the same weights by one thread as by two', async () => {
+    const by = (threads: number): Recipe => ({ ...recipeOf(FULL), engine: { ...recipeOf(FULL).engine, threads } });
+    expect(await last(by(1))).toBe(await last(by(2)));
   });
 
   it('leaves frozen weights bit-identical and moves the trained ones', async () => {

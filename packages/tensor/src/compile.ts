@@ -3,22 +3,20 @@
 // allocates nothing.
 
 import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
-import { autocast, type Target } from './autocast.ts';
-import { type Device, DeviceSession, type Precision } from './devices.ts';
-import { Emitter } from './emitter.ts';
+import type { Target } from './autocast.ts';
+import { cutAtScan } from './cut.ts';
+import { type Device, DeviceSession, type OpenOptions, type Precision, type RunnableSession } from './devices.ts';
 import { TensorError } from './errors.ts';
 import './gradients.ts';
-import { fuseProducts } from './fuse.ts';
-import { Graph, liveNodes, type NumericArray, type Spec, sizeOf, type Value } from './graph.ts';
-import { KERNELS } from './kernels/index.ts';
+import { Graph, type NumericArray, type Spec, sizeOf, type Value } from './graph.ts';
+import { type Opened, openLanes } from './lanes.ts';
+import { lowerGraph, type Piece } from './lower.ts';
 import { type Mapped, MappedFiles, type MappedWeights } from './mapped.ts';
 import { type MemoryReport, memoryReport } from './memory.ts';
-import { encodeModel, type OnnxValue } from './onnx-proto.ts';
 import { mapValues, prefixed, recordGraph, valueBehind } from './recorder.ts';
 import { simplify } from './simplify.ts';
 import { allocate, type CarriedState, DeviceState, HostState } from './state.ts';
 import type { NamedTensors } from './tf.ts';
-import { narrowSplits } from './webgpu.ts';
 
 /** Prefixes of carried tensors among a graph's inputs and outputs; everything else keeps the name it was given. */
 const STATE = 'state/';
@@ -71,19 +69,15 @@ export interface ProgramReport extends MemoryReport {
   sessionMs: number;
 }
 
-/** Records `fn` once and lowers it to the bytes of one ONNX model. */
-export function lowerToOnnx(
-  fn: StepFunction,
-  signature: Signature,
-  target: Target = { device: 'cpu', precision: 'fp32' },
-): {
-  bytes: Uint8Array;
-  outputs: Record<string, Spec>;
-  nodes: number;
-  memory: MemoryReport;
+/** A function as a simplified graph. */
+interface Recorded {
+  graph: Graph;
+  results: Record<string, Value>;
   guard: Guard;
   files: MappedFiles;
-} {
+}
+
+function record(fn: StepFunction, signature: Signature): Recorded {
   const graph = new Graph();
   const files = new MappedFiles(signature.constants);
   const guard: Guard = { output: null, unguarded: new Set() };
@@ -113,12 +107,18 @@ export function lowerToOnnx(
   const clash = Object.keys(named).find((name) => name in inputs);
   if (clash)
     throw new TensorError(`The program has an input and an output that are both called "${clash}"; rename one.`);
-  return {
-    ...lowerGraph(graph, named, target, signature.constants ?? {}),
-    outputs: mapValues(named, ({ shape, dtype }) => ({ shape, dtype })),
-    guard,
-    files,
-  };
+  return { graph, results: mapValues(named, simplify(graph)), guard, files };
+}
+
+/** Records `fn` once and lowers it to the bytes of one ONNX model. */
+export function lowerToOnnx(
+  fn: StepFunction,
+  signature: Signature,
+  target: Target = { device: 'cpu', precision: 'fp32' },
+): { bytes: Uint8Array; nodes: number; memory: MemoryReport } {
+  const recorded = record(fn, signature);
+  const { bytes, nodes, workBytes } = lowerGraph(recorded, target);
+  return { bytes, nodes, memory: { ...memoryReport(recorded, signature.constants ?? {}), workBytes } };
 }
 
 /** What must be finite for the state to advance, and what advances all the same. */
@@ -127,40 +127,10 @@ export interface Guard {
   unguarded: ReadonlySet<string>;
 }
 
-/** Lowers what `named` needs of a graph to the bytes of one ONNX model. */
-export function lowerGraph(
-  graph: Graph,
-  named: Record<string, Value>,
-  target: Target,
-  frozen: Record<string, Spec>,
-): { bytes: Uint8Array; nodes: number; memory: MemoryReport } {
-  const resolve = simplify(graph);
-  const results = mapValues(named, resolve);
-  const emitter = new Emitter(graph, KERNELS);
-  const wanted = Object.values(results);
-  const live = liveNodes(graph, wanted);
-  for (const node of fuseProducts(live, wanted)) emitter.lower(node);
-  const outputs: OnnxValue[] = Object.entries(results).map(([name, value]) => {
-    emitter.nodes.push({ op: 'Identity', inputs: [emitter.name(value)], outputs: [name] });
-    return { name, type: value.dtype, shape: value.shape };
-  });
-  const emitted = target.device === 'webgpu' ? narrowSplits(emitter) : emitter.nodes;
-  const nodes = autocast(emitted, Object.keys(results), target);
-  const bytes = encodeModel({
-    name: 'program',
-    nodes,
-    initializers: emitter.initializers,
-    inputs: graph.inputs.map((v) => ({ name: v.name as string, type: v.dtype, shape: v.shape })),
-    outputs,
-  });
-  const memory = memoryReport(graph, live, frozen, { ...emitter, outputs: new Set(Object.keys(results)) });
-  return { bytes, nodes: nodes.length, memory };
-}
-
 /** A compiled program: run it, or read and set the state that it carries. */
 export class Program {
   readonly report: ProgramReport;
-  readonly #session: DeviceSession;
+  readonly #session: RunnableSession;
   readonly #signature: Signature;
   readonly #fetches: Record<string, OrtTensor> = {};
   readonly #state: CarriedState;
@@ -168,7 +138,7 @@ export class Program {
   readonly #held: ReadonlySet<string>;
 
   constructor(
-    session: DeviceSession,
+    session: RunnableSession,
     signature: Signature,
     outputs: Record<string, Spec>,
     guard: Guard,
@@ -233,32 +203,38 @@ export class Program {
 
 const NONE: ReadonlySet<string> = new Set();
 
+/** More frozen weights than this are not copied for a second lane. */
+const MOST_COPIED = 2 ** 28;
+
 /** Records, lowers and opens `fn`. Throws a {@link TensorError} where the device or its precision cannot be used. */
 export async function compile(fn: StepFunction, signature: Signature, options: CompileOptions = {}): Promise<Program> {
-  const { device = 'cpu', precision = 'fp32', threads = 1 } = options;
+  const { device = 'cpu', precision = 'fp32', threads = 1, mappedWeights, profile } = options;
   const started = performance.now();
-  const { bytes, outputs, nodes, memory, guard, files } = lowerToOnnx(fn, signature, { device, precision });
-  const traced = performance.now();
-  const resident = Object.keys(signature.state ?? {}).map((name) => NEXT + name);
-  const session = await DeviceSession.open(bytes, {
-    device,
-    precision,
-    threads,
-    resident,
-    files,
-    mappedWeights: options.mappedWeights,
-    profile: options.profile,
-  });
+  const recorded = record(fn, signature);
+  const { graph, results, guard, files } = recorded;
+  const memory = memoryReport(recorded, signature.constants ?? {});
+  const isCuttable = device === 'cpu' && memory.frozenBytes <= MOST_COPIED;
+  const cut = isCuttable ? cutAtScan(graph, results, memory.activationBytes) : null;
+  const resident = Object.keys(results).filter((name) => name.startsWith(NEXT));
+  const wanted = { device, precision, threads, files, mappedWeights, profile, resident };
+  const { session, nodes, workBytes, lowered } = await (cut ? openLanes(cut, wanted) : openWhole(recorded, wanted));
   const bytesOf = (specs: Record<string, Spec> = {}) =>
     Object.values(specs).reduce((sum, s) => sum + 4 * sizeOf(s.shape), 0);
-  return new Program(session, signature, outputs, guard, {
+  return new Program(session, signature, results, guard, {
     ...memory,
+    workBytes,
     nodes,
     constantBytes: bytesOf(signature.constants),
     stateBytes: bytesOf(signature.state),
-    traceMs: traced - started,
-    sessionMs: performance.now() - traced,
+    traceMs: lowered - started,
+    sessionMs: performance.now() - lowered,
   });
+}
+
+async function openWhole(piece: Piece, wanted: OpenOptions): Promise<Opened> {
+  const { bytes, ...about } = lowerGraph(piece, wanted);
+  const lowered = performance.now();
+  return { session: await DeviceSession.open(bytes, wanted), ...about, lowered };
 }
 
 function feed(name: string, { shape, dtype }: Spec, data: NumericArray | undefined): OrtTensor {

@@ -122,7 +122,7 @@ function explain(device: Device, precision: Precision, message: string): string 
 }
 
 /** Options of a session for training steps: sequential, all optimisations, one provider. */
-export function sessionOptions(device: Device, threads: number) {
+export function sessionOptions(device: Device, threads: number, spinning = threads > 1) {
   return {
     executionProviders: [device],
     intraOpNumThreads: threads,
@@ -133,7 +133,7 @@ export function sessionOptions(device: Device, threads: number) {
     // A pattern is planned in a first run and allocated beside what that run took: twice the memory.
     enableMemPattern: false,
     logSeverityLevel: 3,
-    extra: { session: { intra_op: { allow_spinning: threads > 1 ? '1' : '0' } } },
+    extra: { session: { intra_op: { allow_spinning: spinning ? '1' : '0' } } },
   } satisfies InferenceSession.SessionOptions;
 }
 
@@ -141,6 +141,8 @@ export interface OpenOptions {
   device: Device;
   precision: Precision;
   threads: number;
+  /** Whether idle threads of the runtime wait awake, which takes time from others. @default with several threads */
+  spinning?: boolean;
   /** Outputs that stay on a device which can keep them. */
   resident?: string[];
   /** The files of its mapped weights. */
@@ -155,10 +157,21 @@ export interface OpenOptions {
 /** How many operations of each type ran on each provider. */
 export type Placement = Record<string, Record<string, number>>;
 
-/** A session that proves at its first run on an accelerator that the accelerator did the work. */
-export class DeviceSession {
+/** What runs a program: one session, or several threads with sessions of their own. */
+export interface RunnableSession {
   readonly device: Device;
   /** Operations by provider; null on the CPU and before the first run. */
+  readonly placement: Placement | null;
+  run(
+    feeds: InferenceSession.OnnxValueMapType,
+    fetches: InferenceSession.NullableOnnxValueMapType,
+  ): Promise<InferenceSession.OnnxValueMapType>;
+  release(): Promise<void>;
+}
+
+/** A session that proves at its first run on an accelerator that the accelerator did the work. */
+export class DeviceSession implements RunnableSession {
+  readonly device: Device;
   placement: Placement | null = null;
   readonly #session: InferenceSession;
   /** Folder of the first run's profile, until that is read. */
@@ -184,7 +197,7 @@ export class DeviceSession {
     const proof =
       device === 'cpu' || profile !== undefined ? null : await mkdtemp(path.join(os.tmpdir(), 'fovea-proof-'));
     const prefix = proof === null ? profile : path.join(proof, 'run');
-    const options = sessionOptions(device, threads);
+    const options = sessionOptions(device, threads, wanted.spinning);
     const opening = InferenceSession.create(model, {
       ...options,
       extra: files.configure(wanted.mappedWeights, options.extra),

@@ -3,11 +3,13 @@
 // because the step before it failed; a healthy step pays nothing for it.
 
 import { Tensor as OrtTensor } from 'onnxruntime-node';
-import { lowerGraph, type Signature, type StepFunction } from './compile.ts';
+import type { Signature, StepFunction } from './compile.ts';
 import { DeviceSession, type Precision } from './devices.ts';
 import { Graph, type GraphNode, liveNodes, type NumericArray, type Value } from './graph.ts';
+import { lowerGraph } from './lower.ts';
 import { MappedFiles } from './mapped.ts';
 import { mapValues, recordGraph, valueBehind } from './recorder.ts';
+import { simplify } from './simplify.ts';
 
 export interface NonFinite {
   /** An input of the function, or the first bad one of its outputs. */
@@ -44,7 +46,8 @@ export async function firstNonFinite(
   );
   const nodes = liveNodes(graph, Object.values(named)).filter((node) => node.outputs.some(isFloat));
   const counts = Object.fromEntries(nodes.map((node, i) => [`count/${i}`, countBad(graph, node)]));
-  const { bytes } = lowerGraph(graph, counts, { precision, device: 'cpu' }, {});
+  const results = mapValues(counts, simplify(graph));
+  const { bytes } = lowerGraph({ graph, results }, { precision, device: 'cpu' });
   const session = await DeviceSession.open(bytes, {
     device: 'cpu',
     precision: 'fp32',

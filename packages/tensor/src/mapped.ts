@@ -99,7 +99,7 @@ export class MappedFiles {
   /** Opens the files and adds to the session's configuration where they are and what may be made of them. */
   configure(weights: MappedWeights = 'pack', extra: { session: object }): Record<string, unknown> {
     if (this.#files.size === 0) return extra;
-    for (const [file, held] of this.#files) held.descriptor = openSync(file, 'r');
+    for (const [file, held] of this.#files) held.descriptor ??= openSync(file, 'r');
     const session = { ...extra.session, model_external_initializers_file_folder_path: this.#folder };
     if (weights === 'pack' || !this.#keepable) return { ...extra, session };
     return {

@@ -2,7 +2,7 @@
 // once when its nodes run in the order in which onnxruntime runs them. An estimate from the graph alone: the runtime's
 // own fusions are not seen, and its arena rounds sizes up.
 
-import { type Graph, type GraphNode, type ScanBody, sizeOf, type Value } from './graph.ts';
+import { type Graph, type GraphNode, liveNodes, type ScanBody, sizeOf, type Value } from './graph.ts';
 import { broadcastShape } from './kernels/elementwise.ts';
 import type { OnnxGraph, OnnxNode, OnnxTensor } from './onnx-proto.ts';
 
@@ -299,20 +299,17 @@ const bytesOf = ({ shape, dtype }: { shape: Shape; dtype: string }) => sizeOf(sh
 const total = (values: Iterable<{ shape: Shape; dtype: string }>) =>
   [...values].reduce((sum, x) => sum + bytesOf(x), 0);
 
-/** The report of a program: what was recorded, its live nodes, what they were lowered to. */
+/** What a recorded program's tensors come to; what its run needs besides is for the lowered one to say. */
 export function memoryReport(
-  graph: Graph,
-  nodes: readonly GraphNode[],
+  { graph, results }: { graph: Graph; results: Record<string, Value> },
   frozen: Record<string, { shape: Shape; dtype: string }>,
-  lowered: Lowered,
-): MemoryReport {
+): Omit<MemoryReport, 'workBytes'> {
   const trained = new Set(graph.forwards.flatMap((forward) => forward.trained));
   const constants = Object.values(frozen);
   return {
     parameters: [...trained, ...constants].reduce((sum, { shape }) => sum + sizeOf(shape), 0),
     trainableBytes: total(trained),
     frozenBytes: total(constants),
-    activationBytes: activationBytes(graph, nodes),
-    workBytes: workBytes(lowered),
+    activationBytes: activationBytes(graph, liveNodes(graph, Object.values(results))),
   };
 }

@@ -85,7 +85,7 @@ describe('microBatches', () => {
   });
 
   it('chooses the fewest slices that stay within the budget', () => {
-    expect(sliceCount(64, 37 * 512 * 4)).toBe(2);
+    expect(sliceCount(64, 37 * 512 * 4)).toBe(8);
     expect(sliceCount(64, 1)).toBe(1);
     expect(sliceCount(7, 2 ** 21)).toBe(7);
     expect(sliceCount(6, 2 ** 24)).toBe(6);

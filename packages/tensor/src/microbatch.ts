@@ -75,7 +75,7 @@ function recordSlices<T extends NamedTensors>(count: number, batched: T, fn: (sl
  * within `budget` bytes: the smallest such divisor of the batch, or the batch itself. It depends on shapes alone, never
  * on the machine, so that the same seed gives the same bits everywhere.
  */
-export function sliceCount(batch: number, bytesPerRow: number, budget = 2 ** 22): number {
+export function sliceCount(batch: number, bytesPerRow: number, budget = 2 ** 20): number {
   for (let count = 1; count < batch; count++) {
     if (batch % count === 0 && (batch / count) * bytesPerRow <= budget) return count;
   }

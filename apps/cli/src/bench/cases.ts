@@ -70,9 +70,6 @@ const OPEN: Record<CaseName, (slices?: number) => Promise<Case>> = {
   'encoder-inference': encoderInference,
 };
 
-/** Largest activation of a slice in the two stacks, so that they hold no more than PyTorch; the step chooses its own. */
-const SLICE_BYTES = { vit: 2 ** 21, unet: 2 ** 20 };
-
 /** Classes of the made-up batch; with the weights' words they set the size of the image–text term. */
 const CLASSES = 144;
 
@@ -141,7 +138,7 @@ function bags(words: number): Given {
 async function vitStack(given?: number): Promise<Case> {
   const size = { width: 192, layers: 6, heads: 3, mlpRatio: 4 };
   const [batch, tokens] = [16, 65];
-  const slices = given ?? sliceCount(batch, 4 * tokens * size.mlpRatio * size.width, SLICE_BYTES.vit);
+  const slices = given ?? sliceCount(batch, 4 * tokens * size.mlpRatio * size.width, 2 ** 21);
   const names = Array.from({ length: size.layers }, (_, i) => `layers.${i}`);
   const weights = names.reduce<Weights>(
     (all, name) => Object.assign(all, initialise(encoderLayerSpecs(name, size), 0)),
@@ -171,7 +168,7 @@ async function unetStack(given?: number): Promise<Case> {
   const config: UnetConfig = { channels: 4, widths: [64, 128], headWidth: 32, crossWidth: 256, groups: 32 };
   const [batch, side] = [4, 32];
   const picture = [batch, config.channels, side, side];
-  const slices = given ?? sliceCount(batch, 4 * side * side * config.widths[0] * 4, SLICE_BYTES.unet);
+  const slices = given ?? sliceCount(batch, 4 * side * side * config.widths[0] * 4);
   const times = Float32Array.from({ length: batch }, (_, i) => 100 + 200 * i);
   return {
     name: 'unet-stack',

@@ -1,5 +1,5 @@
 // Where our time goes: a few steps under onnxruntime's profiler, in a run that is not timed, summed by the kind of
-// operation.
+// operation. Where lanes share a step, this thread's lane is what is told of.
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -29,7 +29,7 @@ interface ProfileEvent {
   args?: { op_name?: string };
 }
 
-/** Milliseconds and nodes per step by operation, the longest first. */
+/** Milliseconds and nodes per step by operation, the longest first, in this thread. */
 export async function opTypes(
   fn: StepFunction,
   signature: Signature,
@@ -43,26 +43,28 @@ export async function opTypes(
     const inputs = mapValues(data.inputs, (given) => given.data);
     for (let i = 0; i < STEPS; i++) await program.run(inputs);
     await program.dispose();
-    const [file] = readdirSync(folder);
-    return sumByOp(JSON.parse(readFileSync(path.join(folder, file), 'utf8')));
+    const files = readdirSync(folder).map((file) => readFileSync(path.join(folder, file), 'utf8'));
+    return sumByOp(files.map((text) => JSON.parse(text)));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-/** The median step of each operation; the first step is left out, because it allocates. */
-function sumByOp(events: ProfileEvent[]): OpType[] {
-  const kernels = events.filter(({ cat, name }) => cat === 'Node' && name.endsWith('_kernel_time'));
-  const perStep = kernels.length / STEPS;
+/** The median step of each operation over all sessions; the first step is left out, because it allocates. */
+function sumByOp(sessions: ProfileEvent[][]): OpType[] {
   const totals = new Map<string, { ms: number[]; nodes: number }>();
-  for (const [i, { dur, args }] of kernels.entries()) {
-    const op = args?.op_name ?? 'unknown';
-    const step = Math.floor(i / perStep) - 1;
-    if (step < 0 || CONTAINERS.includes(op)) continue;
-    const total = totals.get(op) ?? { ms: Array(STEPS - 1).fill(0), nodes: 0 };
-    total.ms[step] += dur / 1000;
-    total.nodes += 1 / (STEPS - 1);
-    totals.set(op, total);
+  for (const events of sessions) {
+    const kernels = events.filter(({ cat, name }) => cat === 'Node' && name.endsWith('_kernel_time'));
+    const perStep = kernels.length / STEPS;
+    for (const [i, { dur, args }] of kernels.entries()) {
+      const op = args?.op_name ?? 'unknown';
+      const step = Math.floor(i / perStep) - 1;
+      if (step < 0 || CONTAINERS.includes(op)) continue;
+      const total = totals.get(op) ?? { ms: Array(STEPS - 1).fill(0), nodes: 0 };
+      total.ms[step] += dur / 1000;
+      total.nodes += 1 / (STEPS - 1);
+      totals.set(op, total);
+    }
   }
   const types = [...totals].map(([op, { ms, nodes }]) => ({ op, ms: quantile(ms, 0.5), nodes: Math.round(nodes) }));
   return types.sort((a, b) => b.ms - a.ms);
