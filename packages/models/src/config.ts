@@ -1,0 +1,33 @@
+// A network's config.json as its maker wrote it: each model file says which fields it reads, and everything else in the
+// file is left alone. What a field may be is what that model can do, so a network we cannot run is refused by name.
+
+import { FoveaError } from '@fovea/artifacts';
+import { gelu, quickGelu, silu, type Tensor, tf } from '@fovea/tensor';
+import { z } from 'zod';
+
+/** Hidden activations by the names that config files use. */
+export const ACTIVATIONS = {
+  gelu: (x: Tensor) => gelu(x),
+  gelu_new: (x: Tensor) => gelu(x, 'tanh'),
+  gelu_pytorch_tanh: (x: Tensor) => gelu(x, 'tanh'),
+  quick_gelu: quickGelu,
+  relu: (x: Tensor) => tf.relu(x) as Tensor,
+  silu,
+  swish: silu,
+} satisfies Record<string, (x: Tensor) => Tensor>;
+
+export const activationName = z.enum(Object.keys(ACTIVATIONS) as [keyof typeof ACTIVATIONS]);
+export type ActivationName = z.infer<typeof activationName>;
+
+export const size = z.int().positive();
+
+/**
+ * The fields of `json` that `schema` names. Throws a {@link FoveaError} that names the first field that is missing or that the
+ * model cannot do; `where` names the file.
+ */
+export function readConfig<T>(schema: z.ZodType<T>, json: unknown, where: string): T {
+  const result = schema.safeParse(json);
+  if (result.success) return result.data;
+  const [{ path, message }] = result.error.issues;
+  throw new FoveaError(`The configuration ${where} cannot be used: ${path.join('.') || 'it'} — ${message}.`);
+}
