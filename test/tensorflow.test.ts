@@ -8,11 +8,11 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
 import {
-  adamwScalars,
   inputSpecs,
   modelConfig,
   modelSpecs,
   noiseFor,
+  stepScalars,
   stepSignature,
   trainableSpecs,
   trainStep,
@@ -55,7 +55,7 @@ function alignStep() {
       rng.int(CLASSES),
     ),
     ...noiseFor({ seed: 0, stream: 'test', first: 0, pictures: stage.batch, draws, size }, recipe),
-    scalars: adamwScalars(0, stage.steps, stage),
+    scalars: stepScalars(0, stage.steps, stage),
   };
   const signature = { ...stepSignature(stage, recipe, trainable), constants };
   const state = mapValues(signature.state ?? {}, ({ shape }, name) =>

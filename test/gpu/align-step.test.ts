@@ -1,7 +1,7 @@
 // The align step of the default recipe's shape, small: three optimiser steps on each accelerator as on the CPU, with
 // parameters and moments kept where the device keeps them.
 
-import { adamwScalars, modelConfig, modelSpecs, stepSignature, trainableSpecs, trainStep } from '@fovea/alignment';
+import { modelConfig, modelSpecs, stepScalars, stepSignature, trainableSpecs, trainStep } from '@fovea/alignment';
 import { initialise } from '@fovea/models';
 import { recipeSchema } from '@fovea/recipe';
 import { compile, type Device, mapValues, type NumericArray } from '@fovea/tensor';
@@ -51,7 +51,7 @@ async function train(device: Device, steps: number) {
         ? Int32Array.from({ length: size }, () => rng.int(3))
         : Float32Array.from({ length: size }, () => rng.uniform());
     });
-    losses.push((await program.run({ ...batch, scalars: adamwScalars(i, align.steps, align) })).loss[0]);
+    losses.push((await program.run({ ...batch, scalars: stepScalars(i, align.steps, align) })).loss[0]);
   }
   await program.settle();
   const end = Object.fromEntries(Object.keys(signature.state ?? {}).map((name) => [name, program.getState(name)]));

@@ -13,7 +13,7 @@ import { philox } from '@fovea/tensor/random';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { noiseFor, stepBatch } from './batch.ts';
 import { modelConfig, modelSpecs, trainableSpecs } from './model.ts';
-import { adamwScalars, learningRate } from './optim.ts';
+import { learningRate, stepScalars } from './optim.ts';
 import { type StepContext, stepSignature, trainStep } from './step.ts';
 import { Trainer } from './train-round.ts';
 import { checkWeights, decodeWeights, encodeWeights, startingWeights } from './weights.ts';
@@ -104,7 +104,7 @@ async function oneStep(
   });
   const inputs = {
     ...(batch ?? (await stepBatch(dataset, recipe, stage, 0))),
-    scalars: adamwScalars(5, stage.steps, stage),
+    scalars: stepScalars(5, stage.steps, stage),
   };
   const given = mapValues(inputs, (data) => data.slice());
   const out = await engine.run(trainStep({ stage, role, recipe, config, slices }), signature, inputs, state);

@@ -14,7 +14,7 @@ import { describe, expect, it } from 'vitest';
 import { stepBatch } from './batch.ts';
 import { GOOD_STEPS, lossScaleSpecs, nextLossScale, SCALE } from './loss-scale.ts';
 import { modelConfig, modelSpecs, trainableSpecs } from './model.ts';
-import { adamwScalars } from './optim.ts';
+import { stepScalars } from './optim.ts';
 import { stepSignature, trainStep } from './step.ts';
 import { Trainer } from './train-round.ts';
 
@@ -88,7 +88,7 @@ describe('a step in fp16', () => {
       ),
     );
     program.setState({ ...start, [SCALE]: Float32Array.of(2 ** 40) });
-    const batch = { ...(await stepBatch(dataset, recipe, stage, 0)), scalars: adamwScalars(5, 12, stage) };
+    const batch = { ...(await stepBatch(dataset, recipe, stage, 0)), scalars: stepScalars(5, 12, stage) };
     const params = () => mapValues(start, (_data, name) => program.getState(name));
     const healths: number[] = [];
     let moved = false;

@@ -16,6 +16,7 @@ import {
   tf,
   valueAndGrads,
 } from '@fovea/tensor';
+import { ratesOf } from './groups.ts';
 import { lossScaleSpecs, nextLossScale, SCALE } from './loss-scale.ts';
 import { loraOf, type ModelConfig, moduleOf } from './model.ts';
 import {
@@ -27,7 +28,7 @@ import {
   selectTokens,
   shuffledTargets,
 } from './objectives.ts';
-import { adamw, adamwSpecs, clipByGlobalNorm, globalNorm } from './optim.ts';
+import { clipByGlobalNorm, globalNorm, optimiserOf } from './optim.ts';
 
 /** Prefixes of a step's state and constants. */
 export const REFERENCE = 'reference/';
@@ -53,7 +54,11 @@ export function stepSignature(
   const inputs = stage.stage === 'pretrain' ? { pixels: all.pixels, labels: all.labels } : all;
   return {
     inputs: { ...inputs, scalars: { shape: [3], dtype: 'float32' } },
-    state: { ...prefixed('p/', trainable), ...adamwSpecs(trainable), ...(scales(recipe) ? lossScaleSpecs : {}) },
+    state: {
+      ...prefixed('p/', trainable),
+      ...optimiserOf(stage, ratesOf(stage, trainable)).specs(trainable),
+      ...(scales(recipe) ? lossScaleSpecs : {}),
+    },
   };
 }
 
@@ -234,21 +239,16 @@ function gradient(
  * exactly when the loss and every gradient are; where it is not, the update is not taken.
  */
 export function trainStep(context: StepContext): StepFunction {
-  const optimiser = adamw(context.stage);
   return (inputs, state, constants) => {
     const params = under(state, 'p/');
+    const optimiser = optimiserOf(context.stage, ratesOf(context.stage, params));
     const { scalars, ...batch } = inputs;
     const given = { ...batch, targets: batch.pixels } as StepInputs;
     const { terms, grads } = gradient(context, given, params, constants, state[SCALE]);
     const loss = weighted(context.stage, terms) ?? tf.scalar(0);
     const health = tf.add(loss, globalNorm(grads));
     const scaling = scales(context.recipe) ? nextLossScale(state, health) : {};
-    const next = optimiser.update(
-      params,
-      clipByGlobalNorm(grads, context.stage.clip),
-      { m: under(state, 'm/'), v: under(state, 'v/') },
-      scalars,
-    );
+    const next = optimiser.update(params, clipByGlobalNorm(grads, context.stage.clip), state, scalars);
     const modules = groupByModule(grads);
     return {
       outputs: {
@@ -259,8 +259,7 @@ export function trainStep(context: StepContext): StepFunction {
       },
       state: {
         ...prefixed('p/', next.params),
-        ...prefixed('m/', next.state.m),
-        ...prefixed('v/', next.state.v),
+        ...next.state,
         ...scaling,
       },
       guard: 'health',

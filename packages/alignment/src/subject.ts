@@ -1,7 +1,7 @@
 // A checkpoint as something that can be judged: compiled image and text towers that give unit-length features, and
 // pictures reconstructed under its condition.
 
-import { readCheckpoint, type Store } from '@fovea/artifacts';
+import { decodeSafetensors, readCheckpoint, type Store } from '@fovea/artifacts';
 import { sample } from '@fovea/diffusion';
 import { bagsOf, denoise, encodeText, l2Normalise, mergeLora, projectCondition, type Weights } from '@fovea/models';
 import type { Recipe } from '@fovea/recipe';
@@ -22,10 +22,16 @@ import { decodeWeights, type WeightFile } from './weights.ts';
 
 const CHUNK = 128;
 
-/** Reads a checkpoint's weights with its adapters merged in. */
+/** Reads a checkpoint's weights, their moving average where its stage keeps one, with its adapters merged in. */
 export async function checkpointWeights(store: Store, id: string, recipe: Recipe): Promise<WeightFile> {
   const manifest = await readCheckpoint(store, id);
   const file = decodeWeights(await store.get(manifest.weights.sha256), `checkpoint ${id.slice(0, 12)}`);
+  const hasAverage = recipe.stages.some(({ stage, ema }) => stage === manifest.stage && ema !== null);
+  if (hasAverage && manifest.optimizer) {
+    const { tensors } = decodeSafetensors(await store.get(manifest.optimizer.sha256), `the optimiser of ${id}`);
+    for (const [name, { shape, data }] of tensors)
+      if (name.startsWith('ema/')) file.weights[name.slice(4)] = { shape, data: data as Float32Array };
+  }
   const lora = recipeLora(recipe);
   return lora ? { ...file, weights: mergeLora(file.weights, lora) } : file;
 }

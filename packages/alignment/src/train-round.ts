@@ -5,12 +5,12 @@ import { decodeSafetensors, encodeSafetensors, FoveaError, readCheckpoint, type 
 import type { Dataset } from '@fovea/data';
 import { bagsOf, initialise, type ParamSpecs, type Weights } from '@fovea/models';
 import type { Recipe, Role, Round, Stage } from '@fovea/recipe';
-import { compile, type NumericArray, type Program } from '@fovea/tensor';
+import { compile, type NumericArray, type Program, sizeOf } from '@fovea/tensor';
 import { stepBatch } from './batch.ts';
 import { explainDivergence } from './divergence.ts';
-import { GOOD_STEPS, lossScaleStart, SCALE } from './loss-scale.ts';
+import { lossScaleStart, SCALE } from './loss-scale.ts';
 import { type ModelConfig, modelConfig, trainableSpecs } from './model.ts';
-import { adamwScalars } from './optim.ts';
+import { stepScalars } from './optim.ts';
 import { Probe, type ProbeResult } from './probe.ts';
 import { REFERENCE, type StepContext, scales, stepSignature, trainStep } from './step.ts';
 import { decodeWeights, encodeWeights, startingWeights, type WeightFile } from './weights.ts';
@@ -215,7 +215,7 @@ export class Trainer {
       const batch = await next;
       if (i + 1 < round.steps) next = stepBatch(dataset, recipe, stage, step + 1);
       next.catch(() => {});
-      const out = await program.run({ ...batch, scalars: adamwScalars(step, stage.steps, stage) });
+      const out = await program.run({ ...batch, scalars: stepScalars(step, stage.steps, stage) });
       if (!Number.isFinite(out.health[0])) {
         await program.settle();
         // In fp16 an overflowing gradient is the scale's to mend; a loss that overflows is not.
@@ -262,14 +262,12 @@ export class Trainer {
   ): Promise<RoundResult> {
     const weights: Weights = { ...base.file.weights };
     const moments = new Map<string, { shape: number[]; data: Float32Array }>();
-    for (const [name, { shape }] of Object.entries(specs)) {
-      weights[name] = { shape, data: program.getState(`p/${name}`) as Float32Array };
-      for (const part of ['m/', 'v/'])
-        moments.set(part + name, { shape, data: program.getState(part + name) as Float32Array });
+    const { state = {} } = stepSignature(recipe.stages[round.stageIndex], recipe, asTensors(specs));
+    for (const [name, { shape }] of Object.entries(state)) {
+      const tensor = { shape, data: program.getState(name) as Float32Array };
+      if (name.startsWith('p/')) weights[name.slice(2)] = tensor;
+      else moments.set(name, tensor);
     }
-    if (scales(recipe))
-      for (const name of [SCALE, GOOD_STEPS])
-        moments.set(name, { shape: [1], data: program.getState(name) as Float32Array });
     const { store } = this.#options;
     return {
       weights: await store.put(encodeWeights({ weights, vocabulary: base.file.vocabulary })),
@@ -318,15 +316,14 @@ async function startOfStage(
     recipe.seed,
   );
   const moments = round.firstStep > 0 ? await base.moments() : null;
+  const scaling = scales(recipe) ? lossScaleStart() : {};
+  const dataOf = (name: string) => (base.file.weights[name] ?? fresh[name]).data;
   const state: Record<string, NumericArray> = {};
-  if (scales(recipe))
-    for (const [name, fresh] of Object.entries(lossScaleStart())) state[name] = moments?.[name] ?? fresh;
-  for (const [name, { shape }] of Object.entries(specs)) {
-    const { data } = base.file.weights[name] ?? fresh[name];
-    state[`p/${name}`] = data;
-    const zeros = new Float32Array(shape.reduce((a, b) => a * b, 1));
-    state[`m/${name}`] = moments?.[`m/${name}`] ?? zeros;
-    state[`v/${name}`] = moments?.[`v/${name}`] ?? zeros;
+  const { state: wanted = {} } = stepSignature(recipe.stages[round.stageIndex], recipe, asTensors(specs));
+  for (const [name, { shape }] of Object.entries(wanted)) {
+    const parameter = name.match(/^(?:p|ema)\/(.*)$/)?.[1];
+    const first = parameter === undefined ? (scaling[name] ?? new Float32Array(sizeOf(shape))) : dataOf(parameter);
+    state[name] = name.startsWith('p/') ? first : (moments?.[name] ?? first);
   }
   return state;
 }

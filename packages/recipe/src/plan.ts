@@ -41,12 +41,19 @@ export function planOf(recipe: Recipe): Map<Track, Round[]> {
 
 function roundsOf(stage: Stage, stageIndex: number, track: Track, offset: number, every: number): Round[] {
   const rounds: Round[] = [];
-  for (let firstStep = 0; firstStep < stage.steps; firstStep += stage.roundSteps) {
-    const steps = Math.min(stage.roundSteps, stage.steps - firstStep);
+  const ends = [...new Set([...multiples(stage.roundSteps, stage.steps), ...stage.saveAt, stage.steps])]
+    .filter((end) => end <= stage.steps)
+    .sort((a, b) => a - b);
+  for (const [i, end] of ends.entries()) {
+    const firstStep = i === 0 ? 0 : ends[i - 1];
+    const steps = end - firstStep;
     const last = firstStep + steps === stage.steps;
     const nth = rounds.length + 1;
-    const scored = track !== 'trunk' && (last || nth % every === 0);
+    const scored = track !== 'trunk' && (last || nth % every === 0 || stage.saveAt.includes(end));
     rounds.push({ track, round: offset + rounds.length, stage: stage.stage, stageIndex, firstStep, steps, scored });
   }
   return rounds;
 }
+
+const multiples = (of: number, most: number): number[] =>
+  Array.from({ length: Math.floor(most / of) }, (_, i) => of * (i + 1));

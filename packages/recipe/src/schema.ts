@@ -3,6 +3,15 @@
 
 import { z } from 'zod';
 
+function isExpression(text: string): boolean {
+  try {
+    new RegExp(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 const positive = z.number().positive();
 const count = z.int().positive();
 const fraction = z.number().min(0).max(1);
@@ -87,8 +96,20 @@ const diffusion = z.strictObject({
   draws: count.max(16).default(1),
 });
 
-/** What every stage says about its optimiser. AdamW with decoupled weight decay (Loshchilov & Hutter 2019). */
+/** Parameters that learn at a rate of their own. */
+const group = z.strictObject({
+  /** Regular expression over parameter names; the first group that matches takes a parameter, and each must take one. */
+  match: z.string().refine(isExpression, 'not a regular expression'),
+  /** Peak learning rate of the group. */
+  lr: positive,
+  /** @default the stage's */
+  weightDecay: z.number().min(0).optional(),
+});
+
+/** What every stage says about its optimiser. */
 const optimiser = {
+  /** AdamW with decoupled weight decay (Loshchilov & Hutter 2019), or SGD with momentum; both as PyTorch has them. */
+  optimizer: z.enum(['adamw', 'sgd']).default('adamw'),
   /** Optimiser steps. */
   steps: count,
   /** Pictures per step. */
@@ -102,10 +123,17 @@ const optimiser = {
   weightDecay: z.number().min(0).default(0.05),
   betas: z.tuple([fraction, fraction]).default([0.9, 0.98]),
   eps: positive.default(1e-8),
+  momentum: fraction.default(0.9),
+  /** Exceptions from `lr` and `weightDecay`. */
+  groups: z.array(group).default([]),
+  /** Decay of a moving average of the parameters, which is then what is judged and exported; null for none. */
+  ema: fraction.nullable().default(null),
   /** Global gradient norm above which gradients are scaled down; 0 turns it off. */
   clip: z.number().min(0).default(1),
   /** Steps between two checkpoints (one round). */
   roundSteps: count.default(100),
+  /** Steps after which there is a checkpoint besides, such as 50, 100, 200, 300, 500. */
+  saveAt: z.array(count).default([]),
 };
 
 export const ROLES = ['aligned', 'control', 'placebo'] as const;

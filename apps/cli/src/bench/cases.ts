@@ -2,13 +2,13 @@
 // that every peer is given. The peers' own versions of them are in ../../bench/*.py, in the order of this file.
 
 import {
-  adamwScalars,
   imageTower,
   inputSpecs,
   modelConfig,
   noiseFor,
   readWeightFile,
   type StepContext,
+  stepScalars,
   timestepsOf,
   trainableSpecs,
   trainStep,
@@ -115,7 +115,7 @@ async function alignStep(slices?: number): Promise<Case> {
           data,
         })),
         // The first step's bias corrections at the peak learning rate, so that a wrong update would show.
-        scalars: { shape: [3], data: adamwScalars(0, stage.steps, { ...stage, warmup: 0 }) },
+        scalars: { shape: [3], data: stepScalars(0, stage.steps, { ...stage, warmup: 0 }) },
       },
       state: {
         ...prefixed('p/', trainable),
