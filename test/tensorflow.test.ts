@@ -8,8 +8,8 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
 import {
+  builtinNetworks,
   inputSpecs,
-  modelConfig,
   modelSpecs,
   noiseFor,
   stepScalars,
@@ -39,9 +39,9 @@ const recipe = recipeSchema.parse({
 /** One align step on made-up weights and pictures: encode, denoise, backward, AdamW. */
 function alignStep() {
   const stage = recipe.stages[0] as AlignStage;
-  const config = modelConfig(recipe, CLASSES);
-  const weights = initialise(modelSpecs(config), 1);
-  const trainable = mapValues(trainableSpecs(stage, config), ({ shape }) => ({ shape, dtype: 'float32' as const }));
+  const networks = builtinNetworks(recipe, CLASSES);
+  const weights = initialise(modelSpecs(networks), 1);
+  const trainable = mapValues(trainableSpecs(stage, networks), ({ shape }) => ({ shape, dtype: 'float32' as const }));
   const bags = { shape: [CLASSES, CLASSES], data: Float32Array.of(1, 0, 0, 0, 1, 0, 0, 0, 1) };
   const constants = mapValues({ ...weights, bags }, ({ shape, data }) => ({ shape, data, dtype: 'float32' as const }));
   for (const name of Object.keys(trainable)) delete constants[name];
@@ -61,7 +61,7 @@ function alignStep() {
   const state = mapValues(signature.state ?? {}, ({ shape }, name) =>
     name.startsWith('p/') ? weights[name.slice(2)].data : new Float32Array(sizeOf(shape)),
   );
-  return { fn: trainStep({ stage, role: 'aligned', recipe, config }), signature, inputs, state };
+  return { fn: trainStep({ stage, role: 'aligned', recipe, networks }), signature, inputs, state };
 }
 
 /** The largest difference, relative to one more than the largest value wanted. */

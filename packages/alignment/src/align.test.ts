@@ -12,7 +12,8 @@ import { compiledEngine, type Frozen, jsEngine, mapValues, type NumericArray } f
 import { philox } from '@fovea/tensor/random';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { noiseFor, stepBatch } from './batch.ts';
-import { modelConfig, modelSpecs, trainableSpecs } from './model.ts';
+import { modelSpecs, trainableSpecs } from './model.ts';
+import { builtinNetworks } from './networks.ts';
 import { learningRate, stepScalars } from './optim.ts';
 import { type StepContext, stepSignature, trainStep } from './step.ts';
 import { Trainer } from './train-round.ts';
@@ -78,13 +79,13 @@ async function oneStep(
   batch?: Record<string, NumericArray>,
   slices?: number,
 ) {
-  const config = modelConfig(recipe, 3);
-  const weights = mapValues(initialise(modelSpecs(config), 4), ({ shape, data }, name) => ({
+  const networks = builtinNetworks(recipe, 3);
+  const weights = mapValues(initialise(modelSpecs(networks), 4), ({ shape, data }, name) => ({
     shape,
     dtype: 'float32' as const,
     data: data.map((x, i) => x + 0.05 * Math.sin(i + name.length)),
   }));
-  const trainable = mapValues(trainableSpecs(stage, config), ({ shape }) => ({ shape, dtype: 'float32' as const }));
+  const trainable = mapValues(trainableSpecs(stage, networks), ({ shape }) => ({ shape, dtype: 'float32' as const }));
   const frozen = Object.fromEntries(Object.entries(weights).filter(([name]) => !(name in trainable)));
   const bags = {
     shape: [3, 3],
@@ -95,7 +96,7 @@ async function oneStep(
   const constants: Record<string, Frozen> = { ...frozen, ...reference, bags };
   const before = mapValues(constants, ({ data }) => data.slice());
   const signature = { ...stepSignature(stage, recipe, trainable), constants };
-  const adapters = initialise(trainableSpecs(stage, config), 5);
+  const adapters = initialise(trainableSpecs(stage, networks), 5);
   const state = mapValues(signature.state ?? {}, ({ shape }, name): NumericArray => {
     const own = name.slice(2);
     return name.startsWith('p/')
@@ -107,7 +108,7 @@ async function oneStep(
     scalars: stepScalars(5, stage.steps, stage),
   };
   const given = mapValues(inputs, (data) => data.slice());
-  const out = await engine.run(trainStep({ stage, role, recipe, config, slices }), signature, inputs, state);
+  const out = await engine.run(trainStep({ stage, role, recipe, networks, slices }), signature, inputs, state);
   for (const [name, data] of Object.entries(given))
     expect(inputs[name as keyof typeof inputs], `input ${name} is left alone (B1)`).toEqual(data);
   for (const [name, data] of Object.entries(before))
@@ -314,17 +315,17 @@ describe('rounds', () => {
 
 describe('weight files', () => {
   const recipe = recipeOf(FULL);
-  const config = modelConfig(recipe, 3);
+  const networks = builtinNetworks(recipe, 3);
 
   it('come back with their vocabulary', () => {
-    const file = { weights: initialise(modelSpecs(config), 1), vocabulary: ['a', 'b', 'c'] };
+    const file = { weights: initialise(modelSpecs(networks), 1), vocabulary: ['a', 'b', 'c'] };
     const back = decodeWeights(encodeWeights(file), 'x');
     expect(back.vocabulary).toEqual(file.vocabulary);
     expect(back.weights['visual_projection.weight']).toEqual(file.weights['visual_projection.weight']);
   });
 
   it('must fit: names of what is missing, extra or of another shape', () => {
-    const specs = modelSpecs(config);
+    const specs = modelSpecs(networks);
     const weights = initialise(specs, 1);
     const { 'projector.fc1.bias': _gone, ...missing } = weights;
     expect(() => checkWeights({ weights: missing, vocabulary: [] }, specs, 'w')).toThrow('projector.fc1.bias');

@@ -7,7 +7,8 @@ import { encodeSafetensors } from '@fovea/artifacts';
 import { PIXEL_MEAN, PIXEL_STD } from '@fovea/models';
 import type { Recipe } from '@fovea/recipe';
 import { lowerToOnnx } from '@fovea/tensor';
-import { type ModelConfig, modelConfig, recipeLora } from './model.ts';
+import { recipeLora } from './model.ts';
+import { builtinNetworks } from './networks.ts';
 import { imageTower } from './subject.ts';
 import type { WeightFile } from './weights.ts';
 
@@ -18,15 +19,15 @@ export interface ExportedFile {
 
 /** The files of an export. `batch` is the fixed number of pictures that the ONNX graph takes. */
 export function exportedFiles(file: WeightFile, recipe: Recipe, checkpoint: string, batch: number): ExportedFile[] {
-  const config = modelConfig(recipe, file.vocabulary.length);
+  const networks = builtinNetworks(recipe, file.vocabulary.length);
   const vision = Object.entries(file.weights).filter(([name]) => /^vision_model\.|^visual_projection\./.test(name));
   const json = (value: unknown) => new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);
   const metadata = { format: 'pt', checkpoint, adapters: recipeLora(recipe) ? 'merged' : 'none' };
   return [
     { name: 'model.safetensors', bytes: encodeSafetensors(new Map(vision), { metadata }) },
-    { name: 'config.json', bytes: json(huggingFaceConfig(config)) },
-    { name: 'preprocessor_config.json', bytes: json(preprocessorConfig(config)) },
-    { name: 'encoder.onnx', bytes: lowerToOnnx(...imageTower(file.weights, config, batch)).bytes },
+    { name: 'config.json', bytes: json(huggingFaceConfig(recipe)) },
+    { name: 'preprocessor_config.json', bytes: json(preprocessorConfig(recipe)) },
+    { name: 'encoder.onnx', bytes: lowerToOnnx(...imageTower(file.weights, networks, batch)).bytes },
   ];
 }
 
@@ -43,7 +44,7 @@ export async function writeExport(files: ExportedFile[], folder: string): Promis
   return written;
 }
 
-function huggingFaceConfig({ vision }: ModelConfig) {
+function huggingFaceConfig({ encoder: vision, data }: Recipe) {
   return {
     architectures: ['CLIPVisionModelWithProjection'],
     model_type: 'clip_vision_model',
@@ -51,7 +52,7 @@ function huggingFaceConfig({ vision }: ModelConfig) {
     intermediate_size: Math.round(vision.width * vision.mlpRatio),
     num_hidden_layers: vision.layers,
     num_attention_heads: vision.heads,
-    image_size: vision.imageSize,
+    image_size: data.imageSize,
     patch_size: vision.patchSize,
     projection_dim: vision.projection,
     hidden_act: 'quick_gelu',
@@ -61,7 +62,7 @@ function huggingFaceConfig({ vision }: ModelConfig) {
   };
 }
 
-function preprocessorConfig({ vision: { imageSize } }: ModelConfig) {
+function preprocessorConfig({ data: { imageSize } }: Recipe) {
   const three = (value: number) => [value, value, value];
   return {
     image_processor_type: 'CLIPImageProcessor',

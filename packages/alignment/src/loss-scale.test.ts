@@ -13,7 +13,8 @@ import { philox } from '@fovea/tensor/random';
 import { describe, expect, it } from 'vitest';
 import { stepBatch } from './batch.ts';
 import { GOOD_STEPS, lossScaleSpecs, nextLossScale, SCALE } from './loss-scale.ts';
-import { modelConfig, modelSpecs, trainableSpecs } from './model.ts';
+import { modelSpecs, trainableSpecs } from './model.ts';
+import { builtinNetworks } from './networks.ts';
 import { stepScalars } from './optim.ts';
 import { stepSignature, trainStep } from './step.ts';
 import { Trainer } from './train-round.ts';
@@ -67,8 +68,8 @@ describe('a step in fp16', () => {
   it('is skipped whole where a gradient overflows, and taken once the scale has come down', async () => {
     const recipe = recipeOf('fp16');
     const [stage] = recipe.stages;
-    const config = modelConfig(recipe, 3);
-    const trainable = mapValues(trainableSpecs(stage, config), ({ shape }) => ({ shape, dtype: 'float32' as const }));
+    const networks = builtinNetworks(recipe, 3);
+    const trainable = mapValues(trainableSpecs(stage, networks), ({ shape }) => ({ shape, dtype: 'float32' as const }));
     const signature = {
       ...stepSignature(stage, recipe, trainable),
       constants: {
@@ -79,11 +80,11 @@ describe('a step in fp16', () => {
         },
       },
     };
-    const program = await compile(trainStep({ stage, role: 'aligned', recipe, config }), signature, {
+    const program = await compile(trainStep({ stage, role: 'aligned', recipe, networks }), signature, {
       precision: 'fp16',
     });
     const start = Object.fromEntries(
-      Object.entries(initialise(modelSpecs(config), 4)).flatMap(([name, { data }]) =>
+      Object.entries(initialise(modelSpecs(networks), 4)).flatMap(([name, { data }]) =>
         name in trainable ? [[`p/${name}`, data] as const] : [],
       ),
     );

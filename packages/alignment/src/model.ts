@@ -1,51 +1,26 @@
-// A run's networks as one bag of named weights, and which of them a stage trains. The recipe fixes the shapes; the
-// vocabulary comes with the weights.
+// Which of a run's weights are kept in its checkpoints, and which of them a stage trains.
 
-import {
-  type DenoiserConfig,
-  denoiserSpecs,
-  type LoraConfig,
-  loraSpecs,
-  type ParamSpecs,
-  projectorSpecs,
-  type TextConfig,
-  textSpecs,
-  type VisionConfig,
-  visionSpecs,
-} from '@fovea/models';
+import { type LoraConfig, loraSpecs, type ParamSpecs } from '@fovea/models';
 import type { AlignStage, Recipe, Stage } from '@fovea/recipe';
-
-export interface ModelConfig {
-  vision: VisionConfig;
-  text: TextConfig;
-  denoiser: DenoiserConfig;
-}
-
-export function modelConfig(recipe: Recipe, vocabulary: number): ModelConfig {
-  const { imageSize } = recipe.data;
-  return {
-    vision: { imageSize, ...recipe.encoder },
-    text: { vocabulary, width: recipe.encoder.width, projection: recipe.encoder.projection },
-    denoiser: { imageSize, ...recipe.denoiser },
-  };
-}
+import type { Networks } from './networks.ts';
 
 /** Every parameter of the run's networks, without adapters. */
-export function modelSpecs(config: ModelConfig): ParamSpecs {
-  return {
-    ...visionSpecs(config.vision),
-    ...textSpecs(config.text),
-    ...projectorSpecs(config.vision.width, config.denoiser),
-    ...denoiserSpecs(config.denoiser),
-  };
-}
+export const modelSpecs = ({ encoder, text, connector, denoiser }: Networks): ParamSpecs => ({
+  ...encoder.specs,
+  ...text.specs,
+  ...connector.specs,
+  ...denoiser.specs,
+});
 
 /** The module that a parameter belongs to, for gradient norms. */
 export function moduleOf(name: string): 'vision' | 'text' | 'projector' | 'denoiser' {
   if (name.startsWith('denoiser.')) return 'denoiser';
   if (name.startsWith('projector.')) return 'projector';
-  return name.startsWith('vision_model.') || name.startsWith('visual_projection.') ? 'vision' : 'text';
+  return isText(name) || name === 'logit_scale' ? 'text' : 'vision';
 }
+
+/** Whether a parameter is the text tower's own. */
+export const isText = (name: string) => name.startsWith('text_');
 
 export const loraOf = (stage: Stage): LoraConfig | null =>
   stage.stage === 'align' && stage.trainable !== 'full' ? stage.trainable : null;
@@ -57,13 +32,12 @@ export function recipeLora(recipe: Recipe): LoraConfig | null {
 }
 
 /** Parameters that a stage trains: names and shapes. Everything else is frozen. */
-export function trainableSpecs(stage: Stage, config: ModelConfig): ParamSpecs {
+export function trainableSpecs(stage: Stage, { encoder, text, connector, denoiser }: Networks): ParamSpecs {
   const lora = loraOf(stage);
-  if (lora) return loraSpecs(visionSpecs(config.vision), lora);
-  if (stage.stage === 'pretrain') return { ...visionSpecs(config.vision), ...textSpecs(config.text) };
-  if (stage.stage === 'projector')
-    return { ...projectorSpecs(config.vision.width, config.denoiser), ...denoiserSpecs(config.denoiser) };
-  const specs = visionSpecs(config.vision);
+  if (lora) return loraSpecs(encoder.specs, lora);
+  if (stage.stage === 'pretrain') return { ...encoder.specs, ...text.specs };
+  if (stage.stage === 'projector') return { ...connector.specs, ...denoiser.specs };
+  const specs = { ...encoder.specs };
   if (stage.contrastive === 0 && stage.retention === 0) delete specs['visual_projection.weight'];
   return specs;
 }

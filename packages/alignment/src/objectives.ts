@@ -1,10 +1,9 @@
 // The terms that stages are made of. Each takes named parameters and a batch and returns a scalar.
 
 import { addNoise, diffusionLoss, unpackCoefficients } from '@fovea/diffusion';
-import { clipLogits, denoise, encodeImage, l2Normalise, projectCondition, type VisionOutput } from '@fovea/models';
-import type { Recipe } from '@fovea/recipe';
+import { clipLogits, type EncoderOutput, l2Normalise } from '@fovea/models';
 import { crossEntropy, type NamedTensors, type Tensor, tf } from '@fovea/tensor';
-import type { ModelConfig } from './model.ts';
+import type { Networks } from './networks.ts';
 
 /** What a step reads besides parameters; P pictures, N = P · draws noisy versions of them. */
 export interface StepInputs extends NamedTensors {
@@ -23,25 +22,14 @@ export interface StepInputs extends NamedTensors {
 }
 
 /** Image–text loss: every picture against the features of all class names [C, projection], mean cross entropy. */
-export function contrastiveLoss(p: NamedTensors, encoded: VisionOutput, labels: Tensor, texts: Tensor): Tensor {
+export function contrastiveLoss(p: NamedTensors, encoded: EncoderOutput, labels: Tensor, texts: Tensor): Tensor {
   return crossEntropy(clipLogits(p, encoded.embeds, texts), labels);
 }
 
 /** Mean of 1 − cos(feature, starting feature). */
-export function retentionLoss(encoded: VisionOutput, reference: Tensor): Tensor {
+export function retentionLoss(encoded: EncoderOutput, reference: Tensor): Tensor {
   const cosine = tf.sum(tf.mul(l2Normalise(encoded.embeds), l2Normalise(reference)), -1);
   return tf.mean(tf.sub(1, cosine));
-}
-
-/** Tokens that the condition is made of: the class token, then evenly spaced patch tokens: [P, K, D]. */
-export function selectTokens({ pooled, tokens }: VisionOutput, count: number): Tensor {
-  const [batch, patches, width] = tokens.shape;
-  const parts: Tensor[] = [tf.reshape(pooled, [batch, 1, width])];
-  for (let i = 0; i < Math.min(count - 1, patches); i++) {
-    const at = Math.floor(((i + 0.5) * patches) / (count - 1));
-    parts.push(tf.slice(tokens, [0, at, 0], [-1, 1, -1]));
-  }
-  return parts.length === 1 ? parts[0] : tf.concat(parts, 1);
 }
 
 /** Row i takes the place of row i + by, cyclically. */
@@ -63,15 +51,14 @@ export function shuffledTargets(inputs: StepInputs): Pick<StepInputs, 'targets' 
 }
 
 /**
- * The feedback loss: the denoiser's error on the noisy pictures under the condition of `selected` [P, K, D], averaged
- * over all draws. The encoder ran once per picture, however many draws there are.
+ * The feedback loss: the denoiser's error on the noisy pictures under the condition that the encoder's `output` gives,
+ * averaged over all draws. The encoder ran once per picture, however many draws there are.
  */
 export function feedbackLoss(
   p: NamedTensors,
-  selected: Tensor,
+  output: EncoderOutput,
   inputs: StepInputs,
-  recipe: Recipe,
-  config: ModelConfig,
+  { connector, denoiser }: Networks,
 ): Tensor {
   const draws = inputs.noise.shape[0] / inputs.pixels.shape[0];
   const repeat = (x: Tensor): Tensor => {
@@ -82,10 +69,7 @@ export function feedbackLoss(
   const clean = repeat(tf.sub(tf.mul(inputs.targets, 2), 1)); // [N, 3, H, W] in [−1, 1]
   const coefficients = unpackCoefficients(inputs.coefficients);
   const noisy = addNoise(clean, inputs.noise, coefficients);
-  const { vector, tokens } = projectCondition(p, selected);
-  const output = denoise(p, noisy, inputs.t, { vector: repeat(vector), tokens: repeat(tokens) }, config.denoiser);
-  return tf.mean(diffusionLoss(output, clean, inputs.noise, coefficients, recipe.denoiser.prediction));
+  const { vector, tokens } = connector.connect(p, output);
+  const predicted = denoiser.predict(p, noisy, inputs.t, { vector: repeat(vector), tokens: repeat(tokens) });
+  return tf.mean(diffusionLoss(predicted, clean, inputs.noise, coefficients, denoiser.prediction));
 }
-
-export const encode = (p: NamedTensors, pixels: Tensor, config: ModelConfig): VisionOutput =>
-  encodeImage(p, pixels, config.vision);

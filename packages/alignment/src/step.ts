@@ -1,7 +1,7 @@
 // The training step of each stage as one function of (inputs, state, constants): encode, denoise, differentiate, clip,
 // update. `compile` records it once; the same function runs eagerly on tfjs for checking and for the bench.
 
-import { applyLora, encodeText, type VisionOutput } from '@fovea/models';
+import { applyLora, type EncoderOutput } from '@fovea/models';
 import type { Recipe, Role, Stage } from '@fovea/recipe';
 import {
   mapValues,
@@ -18,16 +18,9 @@ import {
 } from '@fovea/tensor';
 import { ratesOf } from './groups.ts';
 import { lossScaleSpecs, nextLossScale, SCALE } from './loss-scale.ts';
-import { loraOf, type ModelConfig, moduleOf } from './model.ts';
-import {
-  contrastiveLoss,
-  encode,
-  feedbackLoss,
-  retentionLoss,
-  type StepInputs,
-  selectTokens,
-  shuffledTargets,
-} from './objectives.ts';
+import { isText, loraOf, moduleOf } from './model.ts';
+import type { Networks } from './networks.ts';
+import { contrastiveLoss, feedbackLoss, retentionLoss, type StepInputs, shuffledTargets } from './objectives.ts';
 import { clipByGlobalNorm, globalNorm, optimiserOf } from './optim.ts';
 
 /** Prefixes of a step's state and constants. */
@@ -72,12 +65,12 @@ const under = (record: NamedTensors, prefix: string): NamedTensors =>
       .map(([name, value]) => [name.slice(prefix.length), value]),
   );
 
-/** Which branch of which stage, and the networks' shapes. */
+/** Which branch of which stage, and the networks. */
 export interface StepContext {
   stage: Stage;
   role: Role;
   recipe: Recipe;
-  config: ModelConfig;
+  networks: Networks;
   /** Slices that the batch is cut into. @default what {@link slicesOf} says */
   slices?: number;
 }
@@ -104,7 +97,7 @@ function effective({ stage }: StepContext, trainable: NamedTensors, constants: N
 interface Encoded {
   p: NamedTensors;
   inputs: StepInputs;
-  output: VisionOutput;
+  output: EncoderOutput;
   /** Features of all class names, where the stage reads them. */
   texts: Tensor | null;
 }
@@ -112,17 +105,16 @@ interface Encoded {
 type Objective = (encoded: Encoded) => Terms;
 
 /** Terms that do not go through the denoiser: image–text and retention. */
-function steadyTerms({ stage, config }: StepContext, { p, inputs, output, texts }: Encoded): Terms {
+function steadyTerms({ stage, networks }: StepContext, { p, inputs, output, texts }: Encoded): Terms {
   const terms: Terms = {};
   if (texts) terms.contrastive = contrastiveLoss(p, output, inputs.labels, texts);
   if (stage.stage === 'align' && stage.retention > 0)
-    terms.retention = retentionLoss(output, encode(under(p, REFERENCE), inputs.pixels, config).embeds);
+    terms.retention = retentionLoss(output, networks.encoder.encode(under(p, REFERENCE), inputs.pixels).embeds);
   return terms;
 }
 
-function feedbackTerm({ recipe, config }: StepContext, { p, output }: Encoded, inputs: StepInputs): Tensor {
-  return feedbackLoss(p, selectTokens(output, config.denoiser.conditionTokens), inputs, recipe, config);
-}
+const feedbackTerm = ({ networks }: StepContext, { p, output }: Encoded, inputs: StepInputs): Tensor =>
+  feedbackLoss(p, output, inputs, networks);
 
 const hasContrastive = (stage: Stage) =>
   stage.stage === 'pretrain' || (stage.stage === 'align' && stage.contrastive > 0);
@@ -133,16 +125,12 @@ const TEXTS = 'texts';
 /** Before what the placebo reconstructs, among a slice's inputs. */
 const SHUFFLED = 'shuffled/';
 
-const isText = (name: string) => name.startsWith('text_');
-
 /** Into how many slices a step's batch is cut; see {@link microBatches}. One on accelerators, which want it whole. */
-export function slicesOf({ stage, recipe, config }: StepContext): number {
+export function slicesOf({ stage, recipe, networks }: StepContext): number {
   if (recipe.engine.device !== 'cpu') return 1;
-  const { vision, denoiser } = config;
-  const tokens = (patch: number) => (config.vision.imageSize / patch) ** 2 + 1;
-  const seen = tokens(vision.patchSize) * Math.max(3, vision.mlpRatio) * vision.width;
-  const drawn = recipe.diffusion.draws * (tokens(denoiser.patchSize) + denoiser.conditionTokens) * 4 * denoiser.width;
-  return sliceCount(stage.batch, 4 * Math.max(seen, stage.stage === 'pretrain' ? 0 : drawn));
+  const { encoder, denoiser } = networks;
+  const drawn = stage.stage === 'pretrain' ? 0 : recipe.diffusion.draws * denoiser.widest;
+  return sliceCount(stage.batch, 4 * Math.max(encoder.widest, drawn));
 }
 
 interface Gradient {
@@ -163,9 +151,9 @@ function differentiate(
   constants: NamedTensors,
   scale?: Tensor,
 ): Record<string, Gradient> {
-  const { stage } = context;
+  const { stage, networks } = context;
   const all = effective(context, params, constants);
-  const texts = hasContrastive(stage) ? encodeText(all, all.bags) : null;
+  const texts = hasContrastive(stage) ? networks.text.encode(all, all.bags) : null;
   const textNames = Object.keys(params).filter(isText);
   const inner = Object.fromEntries(Object.entries(params).filter(([name]) => !isText(name)));
   const { mean } = microBatches(context.slices ?? slicesOf(context), inputs, (slice) => {
@@ -174,7 +162,7 @@ function differentiate(
     for (const [key, objective] of Object.entries(objectives)) {
       const { aux, grads } = valueAndGrads((given) => {
         const p = effective(context, { ...params, ...given }, constants);
-        const output = encode(p, slice.pixels, context.config);
+        const output = networks.encoder.encode(p, slice.pixels);
         const terms = objective({ p, inputs: slice, output, texts: given[TEXTS] ?? texts });
         const value = weighted(stage, terms) as Tensor;
         return { value: scale ? tf.mul(value, tf.reshape(scale, [])) : value, aux: terms };
@@ -188,7 +176,7 @@ function differentiate(
     if (features) {
       const towers = Object.fromEntries(textNames.map((name) => [name, params[name]]));
       const pulled = valueAndGrads(
-        (given) => ({ value: tf.sum(tf.mul(encodeText({ ...all, ...given }, all.bags), features)) }),
+        (given) => ({ value: tf.sum(tf.mul(networks.text.encode({ ...all, ...given }, all.bags), features)) }),
         towers,
       );
       Object.assign(grads, pulled.grads);
@@ -315,8 +303,8 @@ export function probeStep(context: StepContext): StepFunction {
     const encoded: Encoded = {
       p,
       inputs: batch,
-      output: encode(p, batch.pixels, context.config),
-      texts: hasContrastive(context.stage) ? encodeText(p, p.bags) : null,
+      output: context.networks.encoder.encode(p, batch.pixels),
+      texts: hasContrastive(context.stage) ? context.networks.text.encode(p, p.bags) : null,
     };
     const terms = steadyTerms(context, encoded);
     if (context.stage.stage !== 'pretrain') {

@@ -3,7 +3,7 @@
 
 import { decodeSafetensors, readCheckpoint, type Store } from '@fovea/artifacts';
 import { sample } from '@fovea/diffusion';
-import { bagsOf, denoise, encodeText, l2Normalise, mergeLora, projectCondition, type Weights } from '@fovea/models';
+import { bagsOf, l2Normalise, mergeLora, type ParamSpecs, type Weights } from '@fovea/models';
 import type { Recipe } from '@fovea/recipe';
 import {
   compile,
@@ -16,8 +16,8 @@ import {
   tf,
 } from '@fovea/tensor';
 import { fillNormal } from '@fovea/tensor/random';
-import { type ModelConfig, modelConfig, recipeLora } from './model.ts';
-import { encode, selectTokens } from './objectives.ts';
+import { recipeLora } from './model.ts';
+import { builtinNetworks, type Networks } from './networks.ts';
 import { decodeWeights, type WeightFile } from './weights.ts';
 
 const CHUNK = 128;
@@ -36,25 +36,21 @@ export async function checkpointWeights(store: Store, id: string, recipe: Recipe
   return lora ? { ...file, weights: mergeLora(file.weights, lora) } : file;
 }
 
-const frozen = (weights: Weights, keep: RegExp): Record<string, Frozen> =>
-  Object.fromEntries(
-    Object.entries(weights)
-      .filter(([name]) => keep.test(name))
-      .map(([name, { shape, data }]) => [name, { shape, data, dtype: 'float32' }]),
-  );
+const frozen = (weights: Weights, specs: ParamSpecs): Record<string, Frozen> =>
+  Object.fromEntries(Object.keys(specs).map((name) => [name, { ...weights[name], dtype: 'float32' }]));
 
 /** The image tower as a function and its signature: pixels [batch, 3, H, W], RGB in [0, 1] -> unit features [batch, D]. */
 export function imageTower(
   weights: Weights,
-  config: ModelConfig,
+  { encoder }: Networks,
   batch = CHUNK,
 ): [StepFunction, Signature & { constants: Record<string, Frozen> }] {
-  const { imageSize } = config.vision;
+  const { height, width } = encoder.shape.imageSize;
   return [
-    ({ pixels }, _state, p) => ({ outputs: { features: l2Normalise(encode(p, pixels, config).embeds) } }),
+    ({ pixels }, _state, p) => ({ outputs: { features: l2Normalise(encoder.encode(p, pixels).embeds) } }),
     {
-      inputs: { pixels: { shape: [batch, 3, imageSize, imageSize], dtype: 'float32' } },
-      constants: frozen(weights, /^vision_model\.|^visual_projection\./),
+      inputs: { pixels: { shape: [batch, 3, height, width], dtype: 'float32' } },
+      constants: frozen(weights, encoder.specs),
     },
   ];
 }
@@ -67,12 +63,14 @@ export class EncoderSubject {
   readonly vocabulary: string[];
   readonly #images: Program;
   readonly #file: WeightFile;
+  readonly #networks: Networks;
 
-  private constructor(images: Program, file: WeightFile, config: ModelConfig) {
+  private constructor(images: Program, file: WeightFile, networks: Networks) {
     this.#images = images;
     this.#file = file;
-    this.dim = config.vision.projection;
-    this.imageSize = config.vision.imageSize;
+    this.#networks = networks;
+    this.dim = networks.encoder.shape.projection;
+    this.imageSize = networks.imageSize;
     this.vocabulary = file.vocabulary;
   }
 
@@ -82,8 +80,8 @@ export class EncoderSubject {
     recipe: Recipe,
     options: { threads?: number; device?: Device } = {},
   ): Promise<EncoderSubject> {
-    const config = modelConfig(recipe, file.vocabulary.length);
-    return new EncoderSubject(await compile(...imageTower(file.weights, config), options), file, config);
+    const networks = builtinNetworks(recipe, file.vocabulary.length);
+    return new EncoderSubject(await compile(...imageTower(file.weights, networks), options), file, networks);
   }
 
   /** pixels [n, 3, H, W], RGB in [0, 1] -> [n, dim]. */
@@ -103,11 +101,12 @@ export class EncoderSubject {
   /** Class names -> [names.length, dim]. */
   async textFeatures(names: string[]): Promise<Float32Array> {
     const { vocabulary, weights } = this.#file;
+    const { text } = this.#networks;
     const program = await compile(
-      ({ bags }, _state, p) => ({ outputs: { features: l2Normalise(encodeText(p, bags)) } }),
+      ({ bags }, _state, p) => ({ outputs: { features: l2Normalise(text.encode(p, bags)) } }),
       {
         inputs: { bags: { shape: [names.length, vocabulary.length], dtype: 'float32' } },
-        constants: frozen(weights, /^text_|^logit_scale/),
+        constants: frozen(weights, text.specs),
       },
     );
     const { features } = await program.run({ bags: bagsOf(names, vocabulary) });
@@ -140,18 +139,18 @@ export async function reconstruct(
   n: number,
   options: ReconstructionOptions,
 ): Promise<Float32Array> {
-  const config = modelConfig(recipe, vocabulary.length);
+  const { encoder, connector, denoiser } = builtinNetworks(recipe, vocabulary.length);
   const { imageSize } = recipe.data;
   const picture = { shape: [n, 3, imageSize, imageSize], dtype: 'float32' as const };
   const program = await compile(
     ({ pixels: source, x, t }, _state, p) => {
-      const selected = selectTokens(encode(p, source, config), config.denoiser.conditionTokens);
+      const condition = connector.connect(p, encoder.encode(p, source));
       const times = tf.broadcastTo(t, [n]) as Tensor;
-      return { outputs: { prediction: denoise(p, x, times, projectCondition(p, selected), config.denoiser) } };
+      return { outputs: { prediction: denoiser.predict(p, x, times, condition) } };
     },
     {
       inputs: { pixels: picture, x: picture, t: { shape: [1], dtype: 'float32' } },
-      constants: frozen(weights, /^vision_model\.|^visual_projection\.|^projector\.|^denoiser\./),
+      constants: frozen(weights, { ...encoder.specs, ...connector.specs, ...denoiser.specs }),
     },
     { threads: options.threads, device: options.device },
   );
@@ -161,7 +160,7 @@ export async function reconstruct(
   const network = async (x: Float32Array, t: number) =>
     (await program.run({ pixels, x, t: Float32Array.of(t) })).prediction as Float32Array;
   const { target } = recipe.diffusion;
-  const out = await sample(network, noise, { steps: options.steps, target, prediction: recipe.denoiser.prediction });
+  const out = await sample(network, noise, { steps: options.steps, target, prediction: denoiser.prediction });
   await program.dispose();
   return out.map((value) => Math.min(1, Math.max(0, (value + 1) / 2)));
 }

@@ -9,7 +9,8 @@ import { compile, type NumericArray, type Program, sizeOf } from '@fovea/tensor'
 import { stepBatch } from './batch.ts';
 import { explainDivergence } from './divergence.ts';
 import { lossScaleStart, SCALE } from './loss-scale.ts';
-import { type ModelConfig, modelConfig, trainableSpecs } from './model.ts';
+import { trainableSpecs } from './model.ts';
+import { builtinNetworks, type Networks } from './networks.ts';
 import { stepScalars } from './optim.ts';
 import { Probe, type ProbeResult } from './probe.ts';
 import { REFERENCE, type StepContext, scales, stepSignature, trainStep } from './step.ts';
@@ -88,15 +89,15 @@ export class Trainer {
     if (round.stage === 'init') return this.#init(recipe, recipeDir, dataset);
     const base = await this.#load(request.base as string);
     const stage = recipe.stages[round.stageIndex];
-    const config = modelConfig(recipe, base.file.vocabulary.length);
-    const specs = trainableSpecs(stage, config);
+    const networks = builtinNetworks(recipe, base.file.vocabulary.length);
+    const specs = trainableSpecs(stage, networks);
     const start = await startOfStage(specs, base, round, recipe);
-    const { program, probe } = await this.#prepare(request, stage, config, specs, base, dataset, report);
+    const { program, probe } = await this.#prepare(request, stage, networks, specs, base, dataset, report);
     program.setState(start);
     const before = await probe.run((name) => program.getState(`p/${name}`));
     const explain = async (step: number, batch: Record<string, NumericArray>) =>
       explainDivergence({
-        context: { stage, role: roleOf(round), recipe, config },
+        context: { stage, role: roleOf(round), recipe, networks },
         step,
         trainable: asTensors(specs),
         constants: await this.#constants(stage, specs, base, dataset),
@@ -139,7 +140,7 @@ export class Trainer {
   async #prepare(
     request: RoundRequest,
     stage: Stage,
-    config: ModelConfig,
+    networks: Networks,
     specs: ParamSpecs,
     base: Base,
     dataset: Dataset,
@@ -152,7 +153,7 @@ export class Trainer {
     await this.#prepared?.probe.dispose();
     this.#prepared = null;
     report({ step: 0, steps: round.steps, text: 'compiling the step' });
-    const context: StepContext = { stage, role: roleOf(round), recipe, config };
+    const context: StepContext = { stage, role: roleOf(round), recipe, networks };
     const constants = await this.#constants(stage, specs, base, dataset);
     const trainable = asTensors(specs);
     const { threads, device, precision } = recipe.engine;

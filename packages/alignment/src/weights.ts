@@ -7,7 +7,8 @@ import { decodeSafetensors, encodeSafetensors, FoveaError } from '@fovea/artifac
 import { initialise, type ParamSpecs, unknownWords, vocabularyOf, type Weights } from '@fovea/models';
 import type { Recipe } from '@fovea/recipe';
 import { BUILTIN } from './builtin.ts';
-import { modelConfig, modelSpecs } from './model.ts';
+import { modelSpecs } from './model.ts';
+import { builtinNetworks } from './networks.ts';
 
 export interface WeightFile {
   weights: Weights;
@@ -91,10 +92,10 @@ export async function startingWeights(
 ): Promise<WeightFile> {
   if (recipe.weights === null) {
     const vocabulary = vocabularyOf(classes);
-    return { weights: initialise(modelSpecs(modelConfig(recipe, vocabulary.length)), recipe.seed), vocabulary };
+    return { weights: initialise(modelSpecs(builtinNetworks(recipe, vocabulary.length)), recipe.seed), vocabulary };
   }
   const file = await readWeightFile(recipe.weights, recipeDir);
-  checkWeights(file, modelSpecs(modelConfig(recipe, file.vocabulary.length)), `"${recipe.weights}"`);
+  checkWeights(file, modelSpecs(builtinNetworks(recipe, file.vocabulary.length)), `"${recipe.weights}"`);
   const needsNames = recipe.stages.some((stage) => stage.stage === 'align' && stage.contrastive > 0);
   const unknown = unknownWords(classes, file.vocabulary);
   if (needsNames && unknown.length > 0) {

@@ -2,6 +2,7 @@
 // tower. Vision parameter names and shapes are Hugging Face's `CLIPVisionModelWithProjection`, so its files load there.
 
 import { layerNorm, type NamedTensors, quickGelu, type Tensor, tf } from '@fovea/tensor';
+import type { EncoderOutput } from './encoder.ts';
 import {
   attentionSpecs,
   constant,
@@ -60,15 +61,6 @@ export function encoderLayerSpecs(layer: string, c: Pick<VisionConfig, 'width' |
   };
 }
 
-export interface VisionOutput {
-  /** Patch tokens of the last layer, without the class token: [B, N, D]. */
-  tokens: Tensor;
-  /** The class token after the final norm: [B, D]. */
-  pooled: Tensor;
-  /** Projected features, not normalised: [B, projection]. */
-  embeds: Tensor;
-}
-
 const norm = (p: NamedTensors, name: string, x: Tensor) => layerNorm(x, p[`${name}.weight`], p[`${name}.bias`]);
 
 /** One pre-norm block under the name `layer`: x [B, T, D] -> [B, T, D]. */
@@ -79,7 +71,7 @@ export function encoderLayer(p: NamedTensors, layer: string, x: Tensor, heads: n
 }
 
 /** pixels [B, 3, H, W], RGB in [0, 1] -> tokens and features. */
-export function encodeImage(p: NamedTensors, pixels: Tensor, c: VisionConfig): VisionOutput {
+export function encodeImage(p: NamedTensors, pixels: Tensor, c: VisionConfig): EncoderOutput {
   const [b] = pixels.shape;
   const normalised = tf.div(tf.sub(pixels, PIXEL_MEAN), PIXEL_STD);
   const kernel = tf.reshape(p['vision_model.embeddings.patch_embedding.weight'], [c.width, -1]);
@@ -94,8 +86,8 @@ export function encodeImage(p: NamedTensors, pixels: Tensor, c: VisionConfig): V
   x = norm(p, 'vision_model.pre_layrnorm', x);
   for (let i = 0; i < c.layers; i++) x = encoderLayer(p, LAYER(i), x, c.heads);
   const pooled = norm(p, 'vision_model.post_layernorm', tf.reshape(tf.slice(x, [0, 0, 0], [-1, 1, -1]), [b, c.width]));
-  const tokens = tf.slice(x, [0, 1, 0], [-1, -1, -1]);
-  return { tokens, pooled, embeds: linear(p, 'visual_projection', pooled) };
+  const normed = norm(p, 'vision_model.post_layernorm', x);
+  return { hidden: x, normed, pooled, embeds: linear(p, 'visual_projection', pooled) };
 }
 
 export interface TextConfig {

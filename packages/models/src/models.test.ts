@@ -47,11 +47,19 @@ describe('vision tower', () => {
     const pixels = { shape: [3, 3, 8, 8], data: random(3 * 192, 0) };
     const weights = initialise(visionSpecs(vision), 1);
     const out = await agree(
-      ({ pixels: x }, _s, p) => ({ outputs: { ...encodeImage(p, x, vision) } }),
+      ({ pixels: x }, _s, p) => {
+        const { hidden, normed, pooled, embeds } = encodeImage(p, x, vision);
+        return { outputs: { hidden, normed, pooled, embeds } };
+      },
       { pixels },
       weights,
     );
-    expect(mapValues(out, (x) => x.length)).toEqual({ tokens: 3 * 4 * 8, pooled: 3 * 8, embeds: 3 * 6 });
+    expect(mapValues(out, (x) => x.length)).toEqual({
+      hidden: 3 * 5 * 8,
+      normed: 3 * 5 * 8,
+      pooled: 3 * 8,
+      embeds: 3 * 6,
+    });
   });
 
   it('treats every picture by itself', async () => {

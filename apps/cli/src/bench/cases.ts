@@ -2,9 +2,9 @@
 // that every peer is given. The peers' own versions of them are in ../../bench/*.py, in the order of this file.
 
 import {
+  builtinNetworks,
   imageTower,
   inputSpecs,
-  modelConfig,
   noiseFor,
   readWeightFile,
   type StepContext,
@@ -14,7 +14,7 @@ import {
   trainStep,
 } from '@fovea/alignment';
 import { encoderLayer, encoderLayerSpecs, initialise, type Weights } from '@fovea/models';
-import { type AlignStage, loadRecipe } from '@fovea/recipe';
+import { type AlignStage, loadRecipe, type Recipe } from '@fovea/recipe';
 import {
   mapValues,
   microBatches,
@@ -90,10 +90,10 @@ async function alignStep(slices?: number): Promise<Case> {
   const { recipe, recipeDir } = await loadRecipe('emoji');
   const stage = recipe.stages.find((each): each is AlignStage => each.stage === 'align') as AlignStage;
   const { weights, vocabulary } = await readWeightFile(recipe.weights as string, recipeDir);
-  const config = modelConfig(recipe, vocabulary.length);
-  const trainable = mapValues(trainableSpecs(stage, config), (_, name) => weights[name]);
+  const networks = builtinNetworks(recipe, vocabulary.length);
+  const trainable = mapValues(trainableSpecs(stage, networks), (_, name) => weights[name]);
   const frozen = Object.fromEntries(Object.entries(weights).filter(([name]) => !(name in trainable)));
-  const context: StepContext = { stage, role: 'aligned', recipe, config, slices };
+  const context: StepContext = { stage, role: 'aligned', recipe, networks, slices };
   const { batch } = stage;
   const { imageSize } = recipe.data;
   const { draws } = recipe.diffusion;
@@ -104,7 +104,7 @@ async function alignStep(slices?: number): Promise<Case> {
   return {
     name: 'align-step',
     batch,
-    settings: { ...config, prediction: recipe.denoiser.prediction, stage, draws },
+    settings: { ...sizesOf(recipe), prediction: recipe.denoiser.prediction, stage, draws },
     fn: trainStep(context),
     data: {
       inputs: {
@@ -126,6 +126,12 @@ async function alignStep(slices?: number): Promise<Case> {
     },
   };
 }
+
+/** Sizes of the built-in networks, as the peers read them. */
+const sizesOf = ({ data: { imageSize }, encoder, denoiser }: Recipe) => ({
+  vision: { imageSize, ...encoder },
+  denoiser: { imageSize, ...denoiser },
+});
 
 function bags(words: number): Given {
   const rng = philox(0, 'bench/bags');
@@ -201,13 +207,13 @@ async function unetStack(given?: number): Promise<Case> {
 async function encoderInference(): Promise<Case> {
   const { recipe, recipeDir } = await loadRecipe('emoji');
   const { weights, vocabulary } = await readWeightFile(recipe.weights as string, recipeDir);
-  const config = modelConfig(recipe, vocabulary.length);
-  const [fn, { inputs, constants }] = imageTower(weights, config);
+  const networks = builtinNetworks(recipe, vocabulary.length);
+  const [fn, { inputs, constants }] = imageTower(weights, networks);
   const { shape } = inputs.pixels;
   return {
     name: 'encoder-inference',
     batch: shape[0],
-    settings: { ...config },
+    settings: sizesOf(recipe),
     fn,
     data: { inputs: { pixels: uniform(shape, 'pixels') }, state: {}, constants: { ...constants } },
   };
