@@ -1,4 +1,5 @@
 export * from './clip.ts';
+export * from './clip-text.ts';
 export * from './clip-vit.ts';
 export * from './config.ts';
 export * from './denoiser.ts';
@@ -8,5 +9,7 @@ export * from './lora.ts';
 export * from './params.ts';
 export * from './positions.ts';
 export * from './siglip.ts';
+export * from './siglip-text.ts';
+export * from './text.ts';
 export * from './tokenizer.ts';
 export * from './transformer.ts';

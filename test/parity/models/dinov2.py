@@ -9,6 +9,7 @@ from common import draw, settle, write
 from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
 SMALL = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=2, image_size=12, patch_size=4)
+TINY = SMALL | dict(hidden_size=8, num_hidden_layers=1, image_size=6, patch_size=2)
 RENAMED = {
     "attention.q_proj": "attention.attention.query",
     "attention.k_proj": "attention.attention.key",
@@ -65,12 +66,12 @@ def network(name, model, pixels):
     write(name, published, {"pixels": pixels}, forward, model.config.to_dict())
 
 
-plain = lambda **config: Dinov2Model(Dinov2Config(**SMALL | config))
-registers = lambda **config: Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**SMALL | config))
+plain = lambda config: Dinov2Model(Dinov2Config(**config))
+registers = lambda config: Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**config))
 
-network("dinov2", plain(), draw("pixels", (2, 3, 12, 12)))
-network("dinov2-wide", plain(num_hidden_layers=1, qkv_bias=False), draw("pixels", (1, 3, 20, 13)))
-# As the giant: 1536 · 4 · 2/3, up to a multiple of 8.
-network("dinov2-swiglu", plain(use_swiglu_ffn=True, mlp_ratio=3, use_mask_token=False), draw("pixels", (2, 3, 12, 12)))
-network("dinov2-registers", registers(num_register_tokens=3), draw("pixels", (2, 3, 12, 12)))
-network("dinov2-registers-wide", registers(use_swiglu_ffn=True, num_hidden_layers=1), draw("pixels", (1, 3, 20, 9)))
+network("dinov2", plain(SMALL), draw("pixels", (2, 3, 12, 12)))
+network("dinov2-wide", plain(TINY | dict(qkv_bias=False)), draw("pixels", (1, 3, 10, 7)))
+# The SwiGLU is two thirds of an MLP's width, up to a multiple of 8.
+network("dinov2-swiglu", plain(TINY | dict(use_swiglu_ffn=True, mlp_ratio=3, use_mask_token=False)), draw("pixels", (2, 3, 6, 6)))
+network("dinov2-registers", registers(TINY | dict(num_hidden_layers=2, num_register_tokens=3)), draw("pixels", (2, 3, 6, 6)))
+network("dinov2-registers-wide", registers(TINY | dict(use_swiglu_ffn=True)), draw("pixels", (1, 3, 10, 5)))

@@ -4,11 +4,12 @@ import torch
 from common import draw, settle, write
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
-SMALL = dict(hidden_size=16, intermediate_size=40, num_hidden_layers=2, num_attention_heads=2, image_size=12, patch_size=4)
+SMALL = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2, image_size=14, patch_size=4)
+TINY = SMALL | dict(hidden_size=8, num_hidden_layers=1, image_size=6, patch_size=2)
 
 
 def tower(name, pixels, interpolate=False, **config):
-    model = SiglipVisionModel(SiglipVisionConfig(**SMALL | config))
+    model = SiglipVisionModel(SiglipVisionConfig(**config))
     settle(model)
     norm = model.post_layernorm
     hidden = []
@@ -25,6 +26,6 @@ def tower(name, pixels, interpolate=False, **config):
 
 
 # As SO400M/14 at 384: the patches do not divide the picture.
-tower("siglip", draw("pixels", (2, 3, 14, 14)), image_size=14)
-tower("siglip-wide", draw("pixels", (1, 3, 8, 21)), interpolate=True, num_hidden_layers=1)
-tower("siglip-large", draw("pixels", (1, 3, 20, 20)), interpolate=True, num_hidden_layers=1)
+tower("siglip", draw("pixels", (2, 3, 14, 14)), **SMALL)
+tower("siglip-wide", draw("pixels", (1, 3, 4, 11)), interpolate=True, **TINY)
+tower("siglip-large", draw("pixels", (1, 3, 10, 10)), interpolate=True, **TINY)
