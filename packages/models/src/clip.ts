@@ -1,20 +1,10 @@
-// A CLIP-style dual encoder (Radford et al. 2021): a pre-norm ViT with a class token and quick-GELU, and a small text
-// tower. Vision parameter names and shapes are Hugging Face's `CLIPVisionModelWithProjection`, so its files load there.
+// The small CLIP that recipes train from nothing (after Radford et al. 2021): the picture tower of clip-vit.ts with its
+// pixel statistics inside, and a text tower that reads bags of words. Published CLIPs are clip-vit.ts and clip-text.ts.
 
-import { layerNorm, type NamedTensors, quickGelu, type Tensor, tf } from '@fovea/tensor';
+import { type NamedTensors, quickGelu, type Tensor, tf } from '@fovea/tensor';
+import { type ClipVitConfig, clipVit, clipVitSpecs } from './clip-vit.ts';
 import type { EncoderOutput } from './encoder.ts';
-import {
-  attentionSpecs,
-  constant,
-  l2Normalise,
-  layerNormSpecs,
-  linear,
-  linearSpecs,
-  normal,
-  type ParamSpecs,
-  patchify,
-  selfAttention,
-} from './params.ts';
+import { constant, l2Normalise, linear, linearSpecs, normal, type ParamSpecs } from './params.ts';
 
 export interface VisionConfig {
   imageSize: number;
@@ -31,64 +21,19 @@ export interface VisionConfig {
 export const PIXEL_MEAN = 0.6;
 export const PIXEL_STD = 0.3;
 
-const LAYER = (i: number) => `vision_model.encoder.layers.${i}`;
+/** The tower in front of which those statistics stand, in Hugging Face's terms. */
+const vitOf = (c: VisionConfig): ClipVitConfig => ({
+  ...c,
+  hidden: Math.round(c.width * c.mlpRatio),
+  activation: 'quick_gelu',
+  epsilon: 1e-5,
+});
 
-export function visionSpecs(c: VisionConfig): ParamSpecs {
-  const tokens = (c.imageSize / c.patchSize) ** 2 + 1;
-  const specs: ParamSpecs = {
-    'vision_model.embeddings.class_embedding': normal([c.width]),
-    'vision_model.embeddings.patch_embedding.weight': normal(
-      [c.width, 3, c.patchSize, c.patchSize],
-      1 / Math.sqrt(3 * c.patchSize ** 2),
-    ),
-    'vision_model.embeddings.position_embedding.weight': normal([tokens, c.width]),
-    ...layerNormSpecs('vision_model.pre_layrnorm', c.width),
-    ...layerNormSpecs('vision_model.post_layernorm', c.width),
-    'visual_projection.weight': normal([c.projection, c.width], 1 / Math.sqrt(c.width)),
-  };
-  for (let i = 0; i < c.layers; i++) Object.assign(specs, encoderLayerSpecs(LAYER(i), c));
-  return specs;
-}
+export const visionSpecs = (c: VisionConfig): ParamSpecs => clipVitSpecs(vitOf(c));
 
-export function encoderLayerSpecs(layer: string, c: Pick<VisionConfig, 'width' | 'layers' | 'mlpRatio'>): ParamSpecs {
-  const hidden = Math.round(c.width * c.mlpRatio);
-  return {
-    ...layerNormSpecs(`${layer}.layer_norm1`, c.width),
-    ...attentionSpecs(`${layer}.self_attn`, c.width, c.layers),
-    ...layerNormSpecs(`${layer}.layer_norm2`, c.width),
-    ...linearSpecs(`${layer}.mlp.fc1`, c.width, hidden),
-    ...linearSpecs(`${layer}.mlp.fc2`, hidden, c.width, 1 / Math.sqrt(2 * c.layers * c.width)),
-  };
-}
-
-const norm = (p: NamedTensors, name: string, x: Tensor) => layerNorm(x, p[`${name}.weight`], p[`${name}.bias`]);
-
-/** One pre-norm block under the name `layer`: x [B, T, D] -> [B, T, D]. */
-export function encoderLayer(p: NamedTensors, layer: string, x: Tensor, heads: number): Tensor {
-  const y = tf.add(x, selfAttention(p, `${layer}.self_attn`, norm(p, `${layer}.layer_norm1`, x), heads));
-  const hidden = quickGelu(linear(p, `${layer}.mlp.fc1`, norm(p, `${layer}.layer_norm2`, y))); // [B, T, 4D]
-  return tf.add(y, linear(p, `${layer}.mlp.fc2`, hidden));
-}
-
-/** pixels [B, 3, H, W], RGB in [0, 1] -> tokens and features. */
-export function encodeImage(p: NamedTensors, pixels: Tensor, c: VisionConfig): EncoderOutput {
-  const [b] = pixels.shape;
-  const normalised = tf.div(tf.sub(pixels, PIXEL_MEAN), PIXEL_STD);
-  const kernel = tf.reshape(p['vision_model.embeddings.patch_embedding.weight'], [c.width, -1]);
-  const patches = linear({ 'patch.weight': kernel }, 'patch', patchify(normalised, c.patchSize)); // [B, N, D]
-  const cls = tf.broadcastTo(tf.reshape(p['vision_model.embeddings.class_embedding'], [1, 1, c.width]), [
-    b,
-    1,
-    c.width,
-  ]);
-  let x: Tensor = tf.concat([cls, patches], 1); // [B, 1 + N, D]
-  x = tf.add(x, p['vision_model.embeddings.position_embedding.weight']);
-  x = norm(p, 'vision_model.pre_layrnorm', x);
-  for (let i = 0; i < c.layers; i++) x = encoderLayer(p, LAYER(i), x, c.heads);
-  const pooled = norm(p, 'vision_model.post_layernorm', tf.reshape(tf.slice(x, [0, 0, 0], [-1, 1, -1]), [b, c.width]));
-  const normed = norm(p, 'vision_model.post_layernorm', x);
-  return { hidden: x, normed, pooled, embeds: linear(p, 'visual_projection', pooled) };
-}
+/** pixels [B, 3, H, W], RGB in [0, 1]. */
+export const encodeImage = (p: NamedTensors, pixels: Tensor, c: VisionConfig): EncoderOutput =>
+  clipVit(p, tf.div(tf.sub(pixels, PIXEL_MEAN), PIXEL_STD), vitOf(c));
 
 export interface TextConfig {
   vocabulary: number;

@@ -1,7 +1,7 @@
 // Parameters by name: what a model needs, how it starts, and the few layers that every model here is made of.
 // Linear weights are [out, in] as in PyTorch, so that checkpoints need no transposing.
 
-import { attention, type NamedTensors, sizeOf, type Tensor, tf } from '@fovea/tensor';
+import { type AttentionOptions, attention, type NamedTensors, sizeOf, type Tensor, tf } from '@fovea/tensor';
 import { philox } from '@fovea/tensor/random';
 
 /** Shape and start of one parameter: a constant, or a normal with mean 0 and the given standard deviation. */
@@ -57,10 +57,16 @@ export function splitHeads(x: Tensor, heads: number): Tensor {
 }
 
 /** Multi-head self-attention over x [B, T, D] with projections `${name}.{q,k,v,out}_proj`. */
-export function selfAttention(params: NamedTensors, name: string, x: Tensor, heads: number): Tensor {
+export function selfAttention(
+  params: NamedTensors,
+  name: string,
+  x: Tensor,
+  heads: number,
+  options?: AttentionOptions,
+): Tensor {
   const [b, t, d] = x.shape;
   const [q, k, v] = ['q', 'k', 'v'].map((part) => splitHeads(linear(params, `${name}.${part}_proj`, x), heads));
-  const mixed = attention(q, k, v); // [B, H, T, D / H]
+  const mixed = attention(q, k, v, options); // [B, H, T, D / H]
   const joined = tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [b, t, d]);
   return linear(params, `${name}.out_proj`, joined);
 }

@@ -143,11 +143,12 @@ function bags(words: number): Given {
 /** CLIP's blocks at ViT-Ti's width: mean square of the output, and its gradient by every parameter and the input. */
 async function vitStack(given?: number): Promise<Case> {
   const size = { width: 192, layers: 6, heads: 3, mlpRatio: 4 };
+  const block = { ...size, hidden: size.mlpRatio * size.width, activation: 'quick_gelu', epsilon: 1e-5 } as const;
   const [batch, tokens] = [16, 65];
   const slices = given ?? sliceCount(batch, 4 * tokens * size.mlpRatio * size.width, 2 ** 21);
   const names = Array.from({ length: size.layers }, (_, i) => `layers.${i}`);
   const weights = names.reduce<Weights>(
-    (all, name) => Object.assign(all, initialise(encoderLayerSpecs(name, size), 0)),
+    (all, name) => Object.assign(all, initialise(encoderLayerSpecs(name, block), 0)),
     {},
   );
   return {
@@ -156,7 +157,7 @@ async function vitStack(given?: number): Promise<Case> {
     settings: size,
     fn: ({ x, ...weights }) => {
       const forward = ({ x, ...p }: Record<string, Tensor>) => ({
-        value: tf.mean(tf.square(names.reduce((y, name) => encoderLayer(p, name, y, size.heads), x))) as Tensor,
+        value: tf.mean(tf.square(names.reduce((y, name) => encoderLayer(p, name, y, block), x))) as Tensor,
       });
       const { mean, rows } = microBatches(slices, { x }, (slice) => {
         const { value, grads } = valueAndGrads(forward, { ...weights, x: slice.x });
