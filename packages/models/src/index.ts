@@ -5,3 +5,5 @@ export * from './encoder.ts';
 export * from './lora.ts';
 export * from './params.ts';
 export * from './tokenizer.ts';
+export * from './unet.ts';
+export * from './unet-config.ts';
