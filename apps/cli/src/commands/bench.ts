@@ -5,10 +5,11 @@ import { availableParallelism } from 'node:os';
 import { FoveaError } from '@fovea/artifacts';
 import { defineCommand } from 'citty';
 import { wholeNumber } from '../arguments.ts';
+import { measureBuild } from '../bench/build.ts';
 import { CASES } from '../bench/cases.ts';
 import { type CaseResult, measureCase } from '../bench/measure.ts';
 import { findPeers, PEERS } from '../bench/peers.ts';
-import { caseText } from '../bench/report.ts';
+import { buildText, caseText } from '../bench/report.ts';
 
 const PAIRS = { full: '20', quick: '3' };
 
@@ -25,19 +26,26 @@ export default defineCommand({
     },
     pairs: { type: 'string', valueHint: 'N', description: `Interleaved pairs of runs per peer (${PAIRS.full})` },
     quick: { type: 'boolean', description: `${PAIRS.quick} pairs: a look, not a measurement` },
+    build: { type: 'boolean', description: 'Instead, build ViT-L/14-336 + SD 2.1 at full size and run one step' },
     json: { type: 'boolean', description: 'Print one JSON document' },
   },
   async run({ args }) {
     // `npm run bench --json` keeps the flag for itself and says so in the environment.
     const json = args.json ?? process.env.npm_config_json === 'true';
     const threads = wholeNumber('threads', args.threads, 1, 256);
+    const say = (text: string) => process.stderr.isTTY && process.stderr.write(`\r\x1b[K${text}`);
+    if (args.build) {
+      const result = await measureBuild(threads, say);
+      say('');
+      console.log(json ? JSON.stringify({ threads, build: result }, null, 2) : buildText(result, threads));
+      return;
+    }
     const pairs = wholeNumber('pairs', args.pairs ?? (args.quick ? PAIRS.quick : PAIRS.full), 1, 1000);
     const names = chosen('case', args.case, CASES);
     const wanted = chosen('peer', args.peer, PEERS);
     const found = await findPeers();
     const peers = Object.fromEntries(wanted.map((name) => [name, found[name]]));
     const cases: CaseResult[] = [];
-    const say = (text: string) => process.stderr.isTTY && process.stderr.write(`\r\x1b[K${text}`);
     if (!json) console.log(`${threads} threads, ${pairs} interleaved pairs per peer`);
     for (const name of names) {
       const result = await measureCase(name, { threads, pairs, peers, say });
