@@ -58,8 +58,8 @@ export interface CopiedTensor {
 }
 
 const INDEX = '.safetensors.index.json';
-/** What transformers and diffusers call their weights; a folder may hold others besides. */
-const USUAL = ['model', 'diffusion_pytorch_model'];
+/** What transformers, diffusers and PEFT call their weights; a folder may hold others besides. */
+const USUAL = ['model', 'diffusion_pytorch_model', 'adapter_model'];
 const PICKLE = /\.(bin|pt|pth|ckpt|pkl|pickle)$/i;
 const SHARD = /^[A-Za-z0-9_][A-Za-z0-9_.+@=-]{0,250}\.safetensors$/;
 const MAX_INDEX = 100_000_000;

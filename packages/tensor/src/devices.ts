@@ -190,6 +190,16 @@ export class DeviceSession implements RunnableSession {
     this.#profiled = given.profiled;
   }
 
+  /** What the model declares that it takes, by name. */
+  get inputs() {
+    return byName(this.#session.inputMetadata);
+  }
+
+  /** What the model declares that it gives, by name. */
+  get outputs() {
+    return byName(this.#session.outputMetadata);
+  }
+
   /** Throws a {@link TensorError} where the device cannot be used; never falls back to another. */
   static async open(model: Uint8Array, wanted: OpenOptions): Promise<DeviceSession> {
     const { device, precision, threads, resident = [], files = new MappedFiles(), optimise = true, profile } = wanted;
@@ -246,6 +256,12 @@ export class DeviceSession implements RunnableSession {
     this.#files.close();
   }
 }
+
+const byName = (values: readonly InferenceSession.ValueMetadata[]) =>
+  Object.fromEntries(values.map(({ name, ...about }) => [name, about])) as Record<
+    string,
+    Partial<InferenceSession.TensorValueMetadata>
+  >;
 
 /** A kernel that a device has and that then refuses what it is given. */
 function explainRun(device: Device, error: Error): Error {

@@ -21,6 +21,7 @@ export { type NumericArray, type Spec, sizeOf } from './graph.ts';
 export type { Mapped, MappedWeights } from './mapped.ts';
 export type { MemoryReport } from './memory.ts';
 export { microBatches, type SliceResult, sliceCount } from './microbatch.ts';
+export { type Floats, type OnnxInterface, OnnxModel, type OnnxOptions, type ShapePattern } from './onnx-model.ts';
 export * from './random.ts';
 export { isRecording, mapValues, prefixed } from './recorder.ts';
 export { default as tf, type NamedTensors, type Tensor } from './tf.ts';
