@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { canonicalJson, FoveaError, sha256Hex } from '@fovea/artifacts';
 import { parseDocument } from 'yaml';
 import type { z } from 'zod';
+import { coverageOf } from './plan.ts';
 import { type Recipe, recipeSchema } from './schema.ts';
 
 const PRESETS = fileURLToPath(new URL('../presets/', import.meta.url));
@@ -34,11 +35,12 @@ export async function presetNames(): Promise<string[]> {
 /** Reads, overrides and checks a recipe. Every fault in it is a {@link FoveaError} that names the place. */
 export async function loadRecipe(
   nameOrFile: string,
-  overrides: { fromScratch?: boolean; seed?: number } = {},
+  overrides: { fromScratch?: boolean; seed?: number; set?: readonly string[] } = {},
 ): Promise<LoadedRecipe> {
   const { file, dir } = await locate(nameOrFile);
   const text = await readFile(file, 'utf8');
   const input = parse(text, nameOrFile);
+  for (const each of overrides.set ?? []) setField(input, each);
   if (overrides.seed !== undefined) input.seed = overrides.seed;
   if (overrides.fromScratch) input.weights = null;
   const result = recipeSchema.safeParse(input);
@@ -95,6 +97,38 @@ function parse(text: string, where: string): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
+/**
+ * Sets one field of a document from `path=value`: names and numbers with dots between them, a stage by its name
+ * (`stages.align.lr=1e-5`), and the value as YAML writes it. What is on the way and missing is made.
+ */
+export function setField(input: Record<string, unknown>, assignment: string): void {
+  const refuse = (why: string): never => {
+    throw new FoveaError(`"${assignment}" sets no field of the recipe: ${why}; write it as stages.align.lr=1e-5.`);
+  };
+  const at = assignment.indexOf('=');
+  const keys = assignment.slice(0, Math.max(at, 0)).split('.');
+  if (at < 1 || keys.some((key) => !/^\w+$/.test(key) || key === '__proto__'))
+    refuse('a path, "=" and a value are needed');
+  const document = parseDocument(assignment.slice(at + 1), { uniqueKeys: true, maxAliasCount: 0 } as never);
+  if (document.errors.length > 0) refuse(`its value is not YAML (${document.errors[0].message.split('\n')[0]})`);
+  let holder = input as Record<string, unknown> | unknown[];
+  const find = (key: string): string => {
+    if (!Array.isArray(holder)) return key;
+    const index = /^\d+$/.test(key)
+      ? Number(key)
+      : holder.findIndex((each) => (each as { stage?: string })?.stage === key);
+    return index >= 0 && index < holder.length ? `${index}` : refuse(`there is no "${key}" in the list`);
+  };
+  for (const key of keys.slice(0, -1)) {
+    const fields = holder as Record<string, unknown>;
+    const name = find(key);
+    fields[name] ??= {};
+    if (typeof fields[name] !== 'object') refuse(`"${key}" is a value, not a group of fields`);
+    holder = fields[name] as Record<string, unknown>;
+  }
+  (holder as Record<string, unknown>)[find(keys[keys.length - 1])] = document.toJS();
+}
+
 function explain(where: string, error: z.ZodError): string {
   const [issue] = error.issues;
   const at = issue.path.length > 0 ? `"${issue.path.join('.')}"` : 'its top level';
@@ -111,21 +145,37 @@ function checkTogether(where: string, recipe: Recipe): void {
   };
   const size = recipe.data.imageSize;
   for (const part of ['encoder', 'denoiser'] as const) {
-    if (size % recipe[part].patchSize !== 0)
-      say(`has imageSize ${size}, which ${part}.patchSize ${recipe[part].patchSize} does not divide; change one.`);
-    if (recipe[part].width % recipe[part].heads !== 0)
-      say(`has ${part}.width ${recipe[part].width}, which its ${recipe[part].heads} heads do not divide; change one.`);
+    const network = recipe[part];
+    if (network.kind !== 'builtin') continue;
+    if (size % network.patchSize !== 0)
+      say(`has imageSize ${size}, which ${part}.patchSize ${network.patchSize} does not divide; change one.`);
+    if (network.width % network.heads !== 0)
+      say(`has ${part}.width ${network.width}, which its ${network.heads} heads do not divide; change one.`);
+  }
+  if (recipe.denoiser.kind === 'builtin') {
+    if (JSON.stringify(recipe.condition) !== JSON.stringify(recipeSchema.shape.condition.parse(undefined)))
+      say('has a condition and the built-in denoiser, which has its own (denoiser.conditionTokens); leave one out.');
+    if (recipe.autoencoder) say('has an autoencoder and the built-in denoiser, which works on pixels; leave one out.');
   }
   const kinds = recipe.stages.map((stage) => stage.stage);
+  const covers = coverageOf(recipe);
   const order = ['pretrain', 'projector', 'align'];
   if (kinds.some((kind, i) => i > 0 && order.indexOf(kind) <= order.indexOf(kinds[i - 1]))) {
     say(`has the stages ${kinds.join(', ')}; give each at most once, in the order ${order.join(', ')}.`);
   }
-  if (recipe.weights === null && !kinds.includes('pretrain'))
-    say('has no weights and no pretrain stage; give one of them.');
-  if (recipe.weights === null && kinds.includes('align') && !kinds.includes('projector')) {
-    say('aligns from scratch without a projector stage, so the denoiser would know nothing; add one or give weights.');
+  if (!covers.encoder && !kinds.includes('pretrain')) say('has no weights and no pretrain stage; give one of them.');
+  if (recipe.encoder.kind === 'pretrained' && kinds.includes('pretrain'))
+    say('has a pretrain stage for an encoder that comes from a folder; remove the stage.');
+  const align = recipe.stages.find((stage) => stage.stage === 'align');
+  const frozenDenoiser = 'from' in recipe.denoiser && recipe.denoiser.from !== undefined;
+  if (align && !covers.feedback && !kinds.includes('projector')) {
+    if (!frozenDenoiser)
+      say('aligns with a denoiser that no stage has trained; add a projector stage, or give its weights.');
+    if (!align.alsoTrains.includes('projector'))
+      say('aligns through a connector that no stage trains; add a projector stage, or alsoTrains: [projector].');
   }
+  if (align?.alsoTrains.includes('denoiser') && frozenDenoiser)
+    say('trains a denoiser that comes from a folder, which stays frozen; leave it out of alsoTrains.');
   if (recipe.weights !== null && !kinds.includes('align'))
     say('has weights and no align stage, so there is nothing to train; add one, or train from scratch.');
 }

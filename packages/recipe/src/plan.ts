@@ -24,6 +24,7 @@ export interface Round {
 /** The rounds of every track, in order. Track `trunk` comes first; the others start from its last checkpoint. */
 export function planOf(recipe: Recipe): Map<Track, Round[]> {
   const plan = new Map<Track, Round[]>();
+  const covers = coverageOf(recipe);
   const trunk: Round[] = [
     { track: 'trunk', round: 0, stage: 'init', stageIndex: -1, firstStep: 0, steps: 0, scored: false },
   ];
@@ -31,12 +32,23 @@ export function planOf(recipe: Recipe): Map<Track, Round[]> {
   recipe.stages.forEach((stage, stageIndex) => {
     if (stage.stage === 'align') {
       for (const role of stage.roles) plan.set(role, roundsOf(stage, stageIndex, role, 0, recipe.eval.everyRounds));
-    } else if (recipe.weights === null) {
+    } else if (!covers[stage.stage === 'pretrain' ? 'encoder' : 'feedback']) {
       trunk.push(...roundsOf(stage, stageIndex, 'trunk', trunk.length, Number.POSITIVE_INFINITY));
     }
   });
   trunk[trunk.length - 1].scored = true;
   return plan;
+}
+
+/**
+ * What a recipe starts with, so that its stage is skipped: the encoder comes from a folder or with the weights; what
+ * stands behind it, connector and denoiser, only with the weights of the built-in denoiser.
+ */
+export function coverageOf({ weights, encoder, denoiser }: Pick<Recipe, 'weights' | 'encoder' | 'denoiser'>) {
+  return {
+    encoder: weights !== null || encoder.kind === 'pretrained',
+    feedback: weights !== null && denoiser.kind === 'builtin',
+  };
 }
 
 function roundsOf(stage: Stage, stageIndex: number, track: Track, offset: number, every: number): Round[] {

@@ -12,6 +12,14 @@ function isExpression(text: string): boolean {
   }
 }
 
+/** A network that says nothing of its kind is the project's own, or a folder's where it names one. */
+const kinded = <T extends z.ZodType>(schema: T) =>
+  z.preprocess((given) => {
+    if (given === undefined) return { kind: 'builtin' };
+    if (typeof given !== 'object' || given === null || Array.isArray(given) || 'kind' in given) return given;
+    return { kind: 'from' in given ? 'pretrained' : 'builtin', ...given };
+  }, schema);
+
 const positive = z.number().positive();
 const count = z.int().positive();
 const fraction = z.number().min(0).max(1);
@@ -59,7 +67,9 @@ const imageFolder = z.strictObject({
   maxPixels: count.default(50_000_000),
 });
 
-const encoder = z.strictObject({
+/** The small CLIP of this project, in pixel statistics of its own. */
+const builtinEncoder = z.strictObject({
+  kind: z.literal('builtin'),
   /** Patch side in pixels; must divide the image size. */
   patchSize: count.default(8),
   width: count.default(128),
@@ -71,7 +81,21 @@ const encoder = z.strictObject({
   projection: count.default(128),
 });
 
-const denoiser = z.strictObject({
+/** A published encoder: CLIP, SigLIP, DINOv2 or CLIP-ConvNeXt, as its config.json says. */
+const ownEncoder = z.strictObject({
+  kind: z.literal('pretrained'),
+  /**
+   * Folder as `from_pretrained` takes it (config.json, model.safetensors, preprocessor_config.json), or an open_clip one
+   * (open_clip_config.json); absolute, or relative as `data.path` is.
+   */
+  from: z.string().min(1),
+  /** Side of the square picture in pixels; position embeddings are interpolated to it. @default the folder's own */
+  imageSize: count.max(1024).optional(),
+});
+
+/** The small pixel DiT of this project: condition tokens in its sequence, the pooled vector in its modulation. */
+const builtinDenoiser = z.strictObject({
+  kind: z.literal('builtin'),
   patchSize: count.default(8),
   width: count.default(128),
   layers: count.default(4),
@@ -82,14 +106,101 @@ const denoiser = z.strictObject({
   prediction: z.enum(['sample', 'target']).default('sample'),
 });
 
+/** A denoiser of diffusers: frozen where it comes from a folder, trained by the projector stage where only its sizes are given. */
+const ownDenoiser = <K extends string>(kind: K) =>
+  z
+    .strictObject({
+      kind: z.literal(kind),
+      /** Folder with config.json and diffusion_pytorch_model.safetensors, as diffusers writes it. */
+      from: z.string().min(1).optional(),
+      /** diffusers' config.json itself, in place of a folder: a network that starts at random. */
+      config: z.record(z.string(), z.unknown()).optional(),
+      /** What the network's output is read as; `target` is what `diffusion.target` names. */
+      prediction: z.enum(['sample', 'target']).default('target'),
+    })
+    .refine(({ from, config }) => (from === undefined) !== (config === undefined), 'give either from or config');
+
+/** `UNet2DConditionModel` (Stable Diffusion), `FluxTransformer2DModel` (GenHancer's), `DiTTransformer2DModel`. */
+const ownDenoisers = [ownDenoiser('unet'), ownDenoiser('flux'), ownDenoiser('dit')] as const;
+
+/** A frozen autoencoder in front of the denoiser; null for a denoiser of pixels. */
+const autoencoder = z.strictObject({
+  /** `AutoencoderKL` or `AutoencoderTiny` of diffusers. */
+  kind: z.enum(['kl', 'tiny']),
+  from: z.string().min(1),
+  /** Whether a picture's latent is the mean of its distribution (DIVA) or drawn from it (DEEM). */
+  latent: z.enum(['mean', 'sample']).default('mean'),
+});
+
+const tokens = z.discriminatedUnion('mode', [
+  /** The class token (or the pooled vector) alone. */
+  z.strictObject({ mode: z.literal('none') }),
+  z.strictObject({ mode: z.literal('randomK'), k: count, replacement: z.boolean().default(false) }),
+  z.strictObject({
+    mode: z.literal('randomRatio'),
+    ratio: fraction.positive(),
+    replacement: z.boolean().default(false),
+  }),
+  /** Means of `window` neighbours in the sequence (DIVA for SigLIP). */
+  z.strictObject({ mode: z.literal('pool'), window: count }),
+  z.strictObject({ mode: z.literal('all') }),
+]);
+
+/** From the encoder's tokens to what the denoiser is conditioned on. The class token always comes first. */
+const condition = z.strictObject({
+  tokens: tokens.default({ mode: 'none' }),
+  /** Which of the encoder's tokens: its last layer's, those after the final norm, or projected into the image–text space. */
+  space: z.enum(['hidden', 'normed', 'projected']).default('projected'),
+  connector: z
+    .discriminatedUnion('kind', [
+      z.strictObject({ kind: z.literal('linear') }),
+      /** Layer norm, linear, GELU, linear (GenHancer); with `repeat` the first token alone, so many times (DCR: 77). */
+      z.strictObject({ kind: z.literal('mlp'), repeat: count.optional() }),
+      /** Q-Former: learned queries that read the tokens. */
+      z.strictObject({
+        kind: z.literal('perceiver'),
+        queries: count.default(77),
+        width: count.default(768),
+        layers: count.default(12),
+        heads: count.default(12),
+        /** Width inside the MLPs. */
+        hidden: count.default(3072),
+        /** Every how many layers the queries attend to the picture. */
+        crossAttentionFrequency: count.default(2),
+      }),
+    ])
+    .default({ kind: 'linear' }),
+  /** Share of samples whose condition is replaced by a learned one, 0..1. */
+  dropout: fraction.default(0),
+  /** DEEM's second path, multi-scale features into the U-Net's skips: it leaks the picture past the condition. */
+  denseSkip: z.boolean().default(false),
+  /** A text encoder's embedding of `prompt` that is added to the condition: token by token, or its mean to all. */
+  text: z
+    .strictObject({
+      from: z.string().min(1),
+      prompt: z.string().default(''),
+      add: z.enum(['token', 'mean']).default('token'),
+    })
+    .nullable()
+    .default(null),
+});
+
 const timesteps = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('uniform'), min: fraction.default(0), max: fraction.default(1) }),
   z.strictObject({ kind: z.literal('sigmoid-normal'), mean: z.number().default(0), std: positive.default(1) }),
 ]);
 
 const diffusion = z.strictObject({
-  /** `flow`: x_t = (1 − t)·x0 + t·ε, target ε − x0 (rectified flow). `epsilon`: DDPM scaled-linear, target ε. */
-  target: z.enum(['flow', 'epsilon']).default('flow'),
+  /** `flow`: x_t = (1 − t)·x0 + t·ε, target ε − x0 (rectified flow). `epsilon` and `velocity`: DDPM,
+   * scaled-linear, target ε or √ᾱ·ε − √(1 − ᾱ)·x0. */
+  target: z.enum(['flow', 'epsilon', 'velocity']).default('flow'),
+  /** What the feedback loss is: the squared error, or DCR's InfoNCE over the predictions under every condition of the slice. */
+  loss: z
+    .discriminatedUnion('kind', [
+      z.strictObject({ kind: z.literal('mse') }),
+      z.strictObject({ kind: z.literal('infonce'), temperature: positive.default(0.1) }),
+    ])
+    .default({ kind: 'mse' }),
   /** How t in [0, 1] is drawn per sample; t = 1 is pure noise. */
   timesteps: timesteps.default({ kind: 'sigmoid-normal', mean: 0.8, std: 1 }),
   /** Draws of (t, ε) per picture in a step, averaged with one backward pass; the encoder runs once per picture. */
@@ -157,8 +268,24 @@ const align = z.strictObject({
   /** Weight of 1 − cos(feature, starting feature), which keeps features where they began. */
   retention: z.number().min(0).default(0),
   /** Which encoder parameters learn: all of them, or low-rank adapters on the linear layers. */
-  trainable: z.union([z.literal('full'), z.strictObject({ rank: count, alpha: positive })]).default('full'),
+  trainable: z
+    .union([
+      z.literal('full'),
+      z.strictObject({
+        rank: count,
+        alpha: positive,
+        /** As PEFT's target_modules: an expression for a layer's whole name, a list of names, or all-linear. @default all in the blocks */
+        targets: z.union([z.string(), z.array(z.string()).min(1)]).optional(),
+      }),
+    ])
+    .default('full'),
+  /** What learns beside the encoder: the connector (DIVA, DEEM train it jointly), and the denoiser, which undoes the gain (DEEM table 10). */
+  alsoTrains: z.array(z.enum(['projector', 'denoiser'])).default([]),
 });
+
+export type BuiltinEncoder = z.infer<typeof builtinEncoder>;
+export type BuiltinDenoiser = z.infer<typeof builtinDenoiser>;
+export type ConditionConfig = z.infer<typeof condition>;
 
 export const stageSchema = z.discriminatedUnion('stage', [pretrain, projector, align]);
 
@@ -171,8 +298,10 @@ export const recipeSchema = z.strictObject({
     .max(2 ** 32 - 1)
     .default(0),
   data: z.discriminatedUnion('kind', [emojiWorld, imageFolder]),
-  encoder: encoder.prefault({}),
-  denoiser: denoiser.prefault({}),
+  encoder: kinded(z.discriminatedUnion('kind', [builtinEncoder, ownEncoder])),
+  denoiser: kinded(z.discriminatedUnion('kind', [builtinDenoiser, ...ownDenoisers])),
+  autoencoder: autoencoder.nullable().default(null),
+  condition: condition.prefault({}),
   diffusion: diffusion.prefault({}),
   /** `builtin:emoji`, a safetensors file, or null to train from scratch. Stages that the weights cover are skipped. */
   weights: z.string().nullable().default(null),

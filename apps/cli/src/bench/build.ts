@@ -5,7 +5,7 @@
 import { mkdtemp, open, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { adamw, adamwScalars, adamwSpecs, clipByGlobalNorm } from '@fovea/alignment';
+import { clipByGlobalNorm, type OptimiserConfig, optimiserOf, stepScalars } from '@fovea/alignment';
 import { FoveaError, ParamStore } from '@fovea/artifacts';
 import {
   encodeImage,
@@ -62,15 +62,20 @@ const UNET = readUnetConfig(
   'of Stable Diffusion 2.1',
 );
 
-const OPTIMISER = {
+const OPTIMISER: OptimiserConfig = {
+  optimizer: 'adamw',
   lr: 1e-5,
   warmup: 0,
   schedule: 'constant',
   weightDecay: 0.05,
   betas: [0.9, 0.999],
   eps: 1e-8,
+  momentum: 0,
   clip: 1,
-} as const;
+  ema: null,
+};
+
+const optimiser = optimiserOf(OPTIMISER, () => ({ scale: 1, weightDecay: OPTIMISER.weightDecay }));
 
 const INPUTS: Record<string, Spec> = mapValues(
   {
@@ -97,7 +102,10 @@ export async function measureBuild(threads: number, say: (text: string) => void)
 }
 
 async function buildAndStep(file: string, threads: number, say: (text: string) => void): Promise<BuildResult> {
-  const trained: ParamSpecs = { ...visionSpecs(VISION), ...linearSpecs('projector', VISION.width, UNET.crossAttentionDim) };
+  const trained: ParamSpecs = {
+    ...visionSpecs(VISION),
+    ...linearSpecs('projector', VISION.width, UNET.crossAttentionDim),
+  };
   const params = mapValues(trained, ({ shape }): Spec => ({ shape, dtype: 'float32' }));
   const store = await ParamStore.open(file);
   say('building');
@@ -105,7 +113,7 @@ async function buildAndStep(file: string, threads: number, say: (text: string) =
     alignStep,
     {
       inputs: INPUTS,
-      state: { ...prefixed('p/', params), ...adamwSpecs(params) },
+      state: { ...prefixed('p/', params), ...optimiser.specs(params) },
       constants: store.map(store.tensors.keys()),
     },
     { threads, mappedWeights: 'keep' },
@@ -115,7 +123,7 @@ async function buildAndStep(file: string, threads: number, say: (text: string) =
     draw({ shape, init: { std: 1 } }, name.length),
   );
   inputs.t = Float32Array.of(500);
-  inputs.scalars = adamwScalars(0, 1, OPTIMISER);
+  inputs.scalars = stepScalars(0, 1, OPTIMISER);
   say('one step');
   const started = performance.now();
   const { loss } = await program.run(inputs);
@@ -140,21 +148,15 @@ const count = (specs: ParamSpecs): number => Object.values(specs).reduce((sum, {
 const alignStep: StepFunction = ({ pixels, noisy, noise, t, scalars }, state, frozen) => {
   const { value, grads } = valueAndGrads(
     (p) => {
-      const { pooled, tokens } = encodeImage(p, pixels, VISION);
-      const seen = tf.concat([tf.expandDims(pooled, 1), tokens], 1); // [B, 577, D]
+      const { normed: seen } = encodeImage(p, pixels, VISION); // [B, 577, D]
       const predicted = unet(frozen, noisy, t, linear(p, 'projector', seen), UNET); // [B, 4, 64, 64]
       return { value: tf.mean(tf.squaredDifference(predicted, noise)) };
     },
     under(state, 'p/'),
   );
-  const moments = { m: under(state, 'm/'), v: under(state, 'v/') };
-  const clipped = clipByGlobalNorm(grads, OPTIMISER.clip);
-  const next = adamw(OPTIMISER).update(under(state, 'p/'), clipped, moments, scalars);
-  const { m, v } = next.state;
-  return {
-    outputs: { loss: value },
-    state: { ...prefixed('p/', next.params), ...prefixed('m/', m), ...prefixed('v/', v) },
-  };
+  const params = under(state, 'p/');
+  const next = optimiser.update(params, clipByGlobalNorm(grads, OPTIMISER.clip), state, scalars);
+  return { outputs: { loss: value }, state: { ...prefixed('p/', next.params), ...next.state } };
 };
 
 const under = (tensors: NamedTensors, prefix: string): NamedTensors =>
