@@ -12,7 +12,7 @@ const BELOW = {
   artifacts: [],
   tensor: [],
   recipe: ['artifacts'],
-  models: ['tensor'],
+  models: ['artifacts', 'tensor'],
   diffusion: ['tensor'],
   data: ['artifacts', 'recipe', 'tensor'],
   alignment: ['artifacts', 'data', 'diffusion', 'models', 'recipe', 'tensor'],
