@@ -1,6 +1,7 @@
 export * from './clip.ts';
 export * from './config.ts';
 export * from './denoiser.ts';
+export * from './dit.ts';
 export * from './encoder.ts';
 export * from './flux.ts';
 export * from './lora.ts';
