@@ -9,4 +9,5 @@ export * from './flux.ts';
 export * from './lora.ts';
 export * from './params.ts';
 export * from './perceiver.ts';
+export * from './select.ts';
 export * from './tokenizer.ts';
