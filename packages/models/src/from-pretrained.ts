@@ -1,0 +1,202 @@
+// An encoder as it comes from a folder, the way `from_pretrained` takes one: config.json says which network it is, the
+// safetensors beside it hold the weights, preprocessor_config.json says how pictures are made ready. Every tensor of the
+// files has its place and every parameter its tensor, or there is an error that names them.
+
+import { readFile, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { FoveaError, ParamStore } from '@fovea/artifacts';
+import type { NamedTensors, Tensor } from '@fovea/tensor';
+import { clipText, clipTextSpecs, readClipTextConfig } from './clip-text.ts';
+import { clipVit, clipVitShape, clipVitSpecs, readClipVitConfig } from './clip-vit.ts';
+import { convNext, convNextShape, convNextSpecs, readConvNextConfig } from './convnext.ts';
+import { dinov2, dinov2Shape, dinov2Specs, readDinov2Config } from './dinov2.ts';
+import type { EncoderOutput, EncoderShape } from './encoder.ts';
+import { fromOpenClip, readOpenClipConfig } from './open-clip.ts';
+import { constant, linear, type ParamSpecs, type Weights } from './params.ts';
+import { readSiglipConfig, siglip, siglipShape, siglipSpecs } from './siglip.ts';
+import { readSiglipTextConfig, siglipText, siglipTextSpecs } from './siglip-text.ts';
+import type { TextOutput } from './text.ts';
+
+/** A network's picture half: pure functions over its parameters, under the names of its files. */
+export interface PictureTower {
+  specs: ParamSpecs;
+  shape: EncoderShape;
+  /** pixels [B, 3, H, W], normalised. */
+  encode(p: NamedTensors, pixels: Tensor): EncoderOutput;
+  /** Normed tokens [..., D] into the image–text space [..., P]; null in a family that has no such layer. */
+  project: ((p: NamedTensors, tokens: Tensor) => Tensor) | null;
+}
+
+export interface TextHalf {
+  specs: ParamSpecs;
+  /** Tokens that a text is padded or cut to. */
+  length: number;
+  /** ids [M, length] int32. */
+  encode(p: NamedTensors, ids: Tensor): TextOutput;
+}
+
+export interface PretrainedEncoder {
+  /** The folder's model_type, or `open_clip`. */
+  family: string;
+  picture: PictureTower;
+  /** Null where the folder has no text half. */
+  text: TextHalf | null;
+  /** config.json as it was read. */
+  config: unknown;
+  /** All parameters, as float32 in memory. */
+  weights(): Promise<Weights>;
+}
+
+const MAX_CONFIG = 10_000_000;
+const OPEN_CLIP = 'open_clip_config.json';
+const OPEN_CLIP_WEIGHTS = 'open_clip_model.safetensors';
+/** Buffers that older files hold beside the parameters. */
+const BUFFER = /(^|\.)position_ids$/;
+
+/** Opens a folder; reads configurations and headers, no weights. Throws a {@link FoveaError} that says what is wrong with it. */
+export async function openEncoder(folder: string): Promise<PretrainedEncoder> {
+  const info = await stat(folder).catch(() => null);
+  if (!info?.isDirectory())
+    throw new FoveaError(
+      `The encoder "${folder}" cannot be read: no such folder; give one as from_pretrained takes it, with config.json and model.safetensors.`,
+    );
+  const openClip = await readJson(folder, OPEN_CLIP);
+  if (openClip !== null) return openOpenClip(folder, openClip);
+  const config = await readJson(folder, 'config.json');
+  if (config === null)
+    throw new FoveaError(
+      `The encoder "${folder}" has no config.json (nor ${OPEN_CLIP}), so nobody knows which network it is; put its config.json beside the weights.`,
+    );
+  const type = (config as { model_type?: unknown }).model_type;
+  const where = `"${path.basename(folder)}/config.json"`;
+  const { picture, text } = towersOf(type, config, where);
+  const store = await ParamStore.open(folder);
+  const specs = { ...picture.specs, ...text?.specs };
+  checkNames(store, specs, folder);
+  return { family: String(type), picture, text, config, weights: () => store.copy(Object.keys(specs)) };
+}
+
+function towersOf(type: unknown, config: unknown, where: string): Pick<PretrainedEncoder, 'picture' | 'text'> {
+  switch (type) {
+    case 'clip':
+      return { picture: clipPicture(config, where), text: clipTexts(config, where) };
+    case 'clip_vision_model':
+      return { picture: clipPicture(config, where), text: null };
+    case 'siglip':
+      return { picture: siglipPicture(config, where), text: siglipTexts(config, where) };
+    case 'siglip_vision_model':
+      return { picture: siglipPicture(config, where), text: null };
+    case 'dinov2':
+    case 'dinov2_with_registers': {
+      const c = readDinov2Config(config, where);
+      const encode: PictureTower['encode'] = (p, pixels) => dinov2(p, pixels, c);
+      return { picture: { specs: dinov2Specs(c), shape: dinov2Shape(c), encode, project: null }, text: null };
+    }
+    default:
+      throw new FoveaError(
+        `The encoder ${where} is of model_type "${type}", which Fovea does not know; it knows clip, clip_vision_model, siglip, siglip_vision_model, dinov2, dinov2_with_registers, and open_clip folders.`,
+      );
+  }
+}
+
+function clipPicture(config: unknown, where: string): PictureTower {
+  const c = readClipVitConfig(config, where);
+  return {
+    specs: clipVitSpecs(c),
+    shape: clipVitShape(c),
+    encode: (p, pixels) => clipVit(p, pixels, c),
+    project: c.projection === null ? null : (p, tokens) => linear(p, 'visual_projection', tokens),
+  };
+}
+
+function clipTexts(config: unknown, where: string): TextHalf {
+  const c = readClipTextConfig(config, where);
+  const specs = { ...clipTextSpecs(c), logit_scale: constant([], Math.log(1 / 0.07)) };
+  return { specs, length: c.positions, encode: (p, ids) => clipText(p, ids, c) };
+}
+
+function siglipPicture(config: unknown, where: string): PictureTower {
+  const c = readSiglipConfig(config, where);
+  return { specs: siglipSpecs(c), shape: siglipShape(c), encode: (p, pixels) => siglip(p, pixels, c), project: null };
+}
+
+function siglipTexts(config: unknown, where: string): TextHalf {
+  const c = readSiglipTextConfig(config, where);
+  const specs = { ...siglipTextSpecs(c), logit_scale: constant([1], Math.log(10)), logit_bias: constant([1], -10) };
+  return { specs, length: c.positions, encode: (p, ids) => siglipText(p, ids, c) };
+}
+
+/** A folder of open_clip's: its ViTs under Hugging Face's names, a timm ConvNeXt under its own. */
+async function openOpenClip(folder: string, json: unknown): Promise<PretrainedEncoder> {
+  const where = `"${path.basename(folder)}/${OPEN_CLIP}"`;
+  const { layers, config } = readOpenClipConfig(json, where);
+  const text = clipTexts(config, where);
+  const picture = layers.vision === null ? convNextPicture(json, where) : clipPicture(config, where);
+  const given = path.join(folder, OPEN_CLIP_WEIGHTS);
+  const store = await ParamStore.open((await stat(given).catch(() => null)) ? given : folder);
+  const specs = { ...picture.specs, ...text.specs };
+  return {
+    family: 'open_clip',
+    picture,
+    text,
+    config: json,
+    async weights() {
+      const all = await store.copy([...store.tensors.keys()].filter((name) => !/(^|\.)attn_mask$/.test(name)));
+      const weights = fromOpenClip(all, layers, where);
+      checkTensors(weights, specs, folder);
+      return weights;
+    },
+  };
+}
+
+function convNextPicture(json: unknown, where: string): PictureTower {
+  const c = readConvNextConfig(json, where);
+  return { specs: convNextSpecs(c), shape: convNextShape(c), encode: (p, x) => convNext(p, x, c), project: null };
+}
+
+/** Throws where a parameter has no tensor of its shape, or a tensor no parameter. */
+export function checkNames(store: ParamStore, specs: ParamSpecs, where: string): void {
+  const parameters = [...store.tensors].filter(([name]) => !BUFFER.test(name) || name in specs);
+  checkTensors(Object.fromEntries(parameters), specs, where);
+}
+
+function checkTensors(tensors: Record<string, { shape: number[] }>, specs: ParamSpecs, where: string): void {
+  const list = (names: string[]) => names.slice(0, 5).join(', ') + (names.length > 5 ? `, … (${names.length})` : '');
+  const missing = Object.keys(specs).filter((name) => !(name in tensors));
+  if (missing.length > 0)
+    throw new FoveaError(
+      `The weights of "${where}" lack ${list(missing)}, which its configuration asks for; get a complete copy, or mend config.json.`,
+    );
+  const extra = Object.keys(tensors).filter((name) => !(name in specs));
+  if (extra.length > 0)
+    throw new FoveaError(
+      `The weights of "${where}" hold ${list(extra)}, for which its configuration has no place; mend config.json, or remove them.`,
+    );
+  const wrong = Object.keys(specs).filter((name) => tensors[name].shape.join() !== specs[name].shape.join());
+  if (wrong.length > 0)
+    throw new FoveaError(
+      `The weights of "${where}" have ${wrong[0]} as [${tensors[wrong[0]].shape}], but its configuration asks for [${specs[wrong[0]].shape}] (${wrong.length} tensors differ); mend config.json.`,
+    );
+}
+
+/** A JSON file of a folder; null where there is none. */
+export async function readJson(folder: string, name: string): Promise<unknown> {
+  const file = path.join(folder, name);
+  const info = await stat(file).catch(() => null);
+  if (!info?.isFile()) return null;
+  const where = `"${path.basename(folder)}/${name}"`;
+  if (info.size > MAX_CONFIG)
+    throw new FoveaError(
+      `The file ${where} has ${info.size} bytes, too many for a configuration; is it the right one?`,
+    );
+  const text = await readFile(file, 'utf8');
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw new FoveaError(`The file ${where} is not JSON (${(error as Error).message}); get a good copy of it.`);
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw new FoveaError(`The file ${where} is no JSON object; get a good copy of it.`);
+  return json;
+}
