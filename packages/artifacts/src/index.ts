@@ -5,5 +5,6 @@ export * from './checkpoint.ts';
 export * from './disk.ts';
 export * from './errors.ts';
 export * from './params.ts';
+export * from './preprocessing.ts';
 export * from './safetensors.ts';
 export * from './store.ts';

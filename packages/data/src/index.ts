@@ -8,6 +8,8 @@ export * from './dataset.ts';
 export { type EmojiConcept, EmojiWorld, openEmojiWorld } from './emoji-world.ts';
 export { type EmojiLicence, emojiLicences, STYLES } from './icons.ts';
 export { ImageFolder, openImageFolder } from './image-folder.ts';
+export * from './preprocess.ts';
+export { type ResampleFilter, type Rgb8, resample } from './resample.ts';
 export * from './scene.ts';
 export type { SpriteSheet } from './sprites.ts';
 

@@ -29,15 +29,3 @@ export interface EncoderShape {
   /** Width of the image–text space; `width` in a family without one. */
   projection: number;
 }
-
-/** How pictures become an encoder's input, as preprocessor_config.json says it. */
-export interface Preprocessing {
-  /** Both sides, or the shorter one with the aspect kept; null to leave the size. */
-  resize: { height: number; width: number } | { shortestEdge: number } | null;
-  resample: 'nearest' | 'bilinear' | 'bicubic' | 'lanczos';
-  /** Centre crop after the resize. */
-  crop: { height: number; width: number } | null;
-  /** Per channel, for RGB in [0, 1]. */
-  mean: [number, number, number];
-  std: [number, number, number];
-}
