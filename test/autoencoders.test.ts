@@ -121,7 +121,7 @@ describe.skipIf(missing.length > 0)('autoencoders on real pictures', () => {
       expect(output.shape).toEqual([1, 3, 64, 64]);
       const got = { std: meanAndStd(latent.data)[1], psnr: psnr(output.data, await shrink(pixels, 512, 64)) };
       console.info(`VAElight on ${id}:`, JSON.stringify(got));
-      expect(Math.abs(got.std - spread)).toBeLessThan(0.06);
+      expect(Math.abs(got.std - spread)).toBeLessThan(0.15);
       expect(Math.abs(got.psnr - quality)).toBeLessThan(0.3);
     }
     await encoder.dispose();

@@ -47,7 +47,7 @@ const SCHEMA = z
         ],
         ...['target_modules', 'exclude_modules', 'layers_to_transform', 'layers_pattern'],
         ...['loftq_config', 'eva_config', 'corda_config', 'lora_ga_config', 'qalora_group_size', 'runtime_config'],
-      ].map((name) => [name, z.unknown()]),
+      ].map((name) => [name, z.unknown().optional()]),
     ),
   })
   .catchall(off);
