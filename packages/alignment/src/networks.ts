@@ -1,107 +1,93 @@
 // A run's networks as pure functions over one bag of named weights: what encodes, what turns tokens into a condition, what
 // denoises under it. The recipe says which; the training step, the probe, the judge and the export know no family.
 
-import {
-  type Condition,
-  denoise,
-  denoiserSpecs,
-  type EncoderOutput,
-  type EncoderShape,
-  encodeImage,
-  encodeText,
-  type ParamSpecs,
-  projectCondition,
-  projectorSpecs,
-  textSpecs,
-  type VisionConfig,
-  visionSpecs,
-} from '@fovea/models';
+import type { EncoderOutput, EncoderShape, ParamSpecs } from '@fovea/models';
 import type { Recipe } from '@fovea/recipe';
-import { type NamedTensors, type Tensor, tf } from '@fovea/tensor';
+import type { Frozen, NamedTensors, Signature, Tensor } from '@fovea/tensor';
+import type { Rng } from '@fovea/tensor/random';
+import { type Feedback, openFeedback } from './feedback.ts';
+import { openPictures } from './pictures.ts';
+
+export type Constants = NonNullable<Signature['constants']>;
 
 export interface Encoder {
   specs: ParamSpecs;
   shape: EncoderShape;
   /** Numbers of the widest activation of one picture; the batch is cut into slices by it. */
   widest: number;
-  /** pixels [B, 3, H, W], RGB in [0, 1] at the encoder's own size; its normalisation is inside. */
+  /** pixels [B, 3, S, S], RGB in [0, 1] at the data set's size; resizing and normalisation are inside. */
   encode(p: NamedTensors, pixels: Tensor): EncoderOutput;
+  /** Channels of its feature maps from fine to coarse; null where it has none. */
+  maps: number[] | null;
+  /** Normed tokens into the image–text space; null where there is no such layer. */
+  project: ((p: NamedTensors, tokens: Tensor) => Tensor) | null;
 }
 
 export interface TextTower {
   specs: ParamSpecs;
-  /** Bags of words [M, vocabulary] -> features, not normalised [M, projection]. */
-  encode(p: NamedTensors, bags: Tensor): Tensor;
+  /** Names of classes as the constant that {@link TextTower.encode} reads. */
+  describe(names: readonly string[]): Frozen;
+  /** -> features, not normalised [M, projection]. */
+  encode(p: NamedTensors, described: Tensor): Tensor;
+}
+
+/** What the denoiser is told, every tensor of it [N, ...]. */
+export interface Condition {
+  /** [N, K, C]. */
+  tokens?: Tensor;
+  /** [N, V]. */
+  vector?: Tensor;
+}
+
+/** Beside the encoder's output: what was drawn for each row, where the recipe draws it. */
+export interface Drawn {
+  /** Indices of random patch tokens, [N, K] int32. */
+  tokens?: Tensor;
+  /** 1 where the condition is the learned one, [N]. */
+  dropped?: Tensor;
 }
 
 export interface Connector {
   specs: ParamSpecs;
-  /** The condition of every picture: all tensors of it [B, ...]. */
-  connect(p: NamedTensors, output: EncoderOutput): Condition;
+  /** Patch tokens that are drawn for each row; null where none are. */
+  draw: ((rng: Rng) => Int32Array) | null;
+  /** Share of rows that get the learned condition. */
+  dropout: number;
+  /** The encoder's output of B pictures -> the condition of N rows; `repeat` makes N rows of B. */
+  connect(p: NamedTensors, output: EncoderOutput, drawn: Drawn, repeat: (x: Tensor) => Tensor): Condition;
+  /** What is added to the denoiser's feature maps, the middle's last; see DEEM's dense skips. */
+  residuals?(p: NamedTensors, features: Tensor[], output: EncoderOutput): Tensor[];
 }
 
 export interface Denoiser {
   specs: ParamSpecs;
-  /** noisy [N, C, H, W], t [N] in [0, 1], condition of N rows -> prediction [N, C, H, W]. */
-  predict(p: NamedTensors, noisy: Tensor, t: Tensor, condition: Condition): Tensor;
+  /** Whether it comes from a folder, and is neither trained nor kept in checkpoints. */
+  isFrozen: boolean;
+  /** noisy [N, C, H, W], t [N] in [0, 1], condition of N rows, the encoder's output -> prediction [N, C, H, W]. */
+  predict(p: NamedTensors, noisy: Tensor, t: Tensor, condition: Condition, output: EncoderOutput): Tensor;
   /** What the prediction is read as; see the recipe's `denoiser.prediction`. */
   prediction: 'sample' | 'target';
-  /** As the encoder's, of one sample. */
+  /** As the encoder's, of one row. */
   widest: number;
 }
 
-export interface Networks {
+export interface Networks extends Feedback {
   encoder: Encoder;
-  text: TextTower;
-  connector: Connector;
-  denoiser: Denoiser;
+  /** Null for an encoder that has none, such as DINOv2. */
+  text: TextTower | null;
   /** Sides of the square pictures. */
   imageSize: number;
+  /** Starting weights of what comes from folders and is kept in checkpoints: the encoder and its text tower. */
+  start: (() => Promise<Record<string, { shape: number[]; data: Float32Array }>>) | null;
 }
 
-/** The project's own small networks. `vocabulary` is the number of words that the text tower knows. */
-export function builtinNetworks(recipe: Recipe, vocabulary: number): Networks {
-  const { imageSize } = recipe.data;
-  const vision: VisionConfig = { imageSize, ...recipe.encoder };
-  const text = { vocabulary, width: vision.width, projection: vision.projection };
-  const denoiser = { imageSize, ...recipe.denoiser };
-  const patches = (imageSize / vision.patchSize) ** 2;
-  return {
-    encoder: {
-      specs: visionSpecs(vision),
-      shape: {
-        imageSize: { height: imageSize, width: imageSize },
-        patches,
-        prefix: 1,
-        width: vision.width,
-        projection: vision.projection,
-      },
-      widest: (patches + 1) * Math.max(3, vision.mlpRatio) * vision.width,
-      encode: (p, pixels) => encodeImage(p, pixels, vision),
-    },
-    text: { specs: textSpecs(text), encode: encodeText },
-    connector: {
-      specs: projectorSpecs(vision.width, denoiser),
-      connect: (p, output) => projectCondition(p, selectTokens(output, denoiser.conditionTokens)),
-    },
-    denoiser: {
-      specs: denoiserSpecs(denoiser),
-      predict: (p, noisy, t, condition) => denoise(p, noisy, t, condition, denoiser),
-      prediction: denoiser.prediction,
-      widest: ((imageSize / denoiser.patchSize) ** 2 + 1 + denoiser.conditionTokens) * 4 * denoiser.width,
-    },
-    imageSize,
-  };
-}
-
-/** The pooled vector, then evenly spaced patch tokens of the last layer: [B, count, D]. */
-export function selectTokens({ pooled, hidden }: EncoderOutput, count: number): Tensor {
-  const [batch, length, width] = hidden.shape;
-  const patches = length - 1;
-  const parts: Tensor[] = [tf.reshape(pooled, [batch, 1, width])];
-  for (let i = 0; i < Math.min(count - 1, patches); i++) {
-    const at = 1 + Math.floor(((i + 0.5) * patches) / (count - 1));
-    parts.push(tf.slice(hidden, [0, at, 0], [-1, 1, -1]));
-  }
-  return parts.length === 1 ? parts[0] : tf.concat(parts, 1);
+/** Opens a recipe's networks. Throws a FoveaError where a folder is not what the recipe says, or parts do not fit. */
+export async function openNetworks(
+  recipe: Recipe,
+  recipeDir: string,
+  vocabulary: readonly string[],
+): Promise<Networks> {
+  const pictures = await openPictures(recipe, recipeDir, vocabulary);
+  const feedback = await openFeedback(recipe, recipeDir, pictures.encoder);
+  return { ...pictures, ...feedback, imageSize: recipe.data.imageSize };
 }

@@ -4,7 +4,7 @@
 
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { FoveaError, ParamStore } from '@fovea/artifacts';
+import { FoveaError, type MappedTensor, ParamStore } from '@fovea/artifacts';
 import type { NamedTensors, Tensor } from '@fovea/tensor';
 import { clipText, clipTextSpecs, readClipTextConfig } from './clip-text.ts';
 import { clipVit, clipVitShape, clipVitSpecs, readClipVitConfig } from './clip-vit.ts';
@@ -23,6 +23,8 @@ export interface PictureTower {
   shape: EncoderShape;
   /** pixels [B, 3, H, W], normalised. */
   encode(p: NamedTensors, pixels: Tensor): EncoderOutput;
+  /** Channels of its feature maps from fine to coarse; null in a family without them. */
+  maps: number[] | null;
   /** Normed tokens [..., D] into the image–text space [..., P]; null in a family that has no such layer. */
   project: ((p: NamedTensors, tokens: Tensor) => Tensor) | null;
 }
@@ -90,7 +92,10 @@ function towersOf(type: unknown, config: unknown, where: string): Pick<Pretraine
     case 'dinov2_with_registers': {
       const c = readDinov2Config(config, where);
       const encode: PictureTower['encode'] = (p, pixels) => dinov2(p, pixels, c);
-      return { picture: { specs: dinov2Specs(c), shape: dinov2Shape(c), encode, project: null }, text: null };
+      return {
+        picture: { specs: dinov2Specs(c), shape: dinov2Shape(c), encode, maps: null, project: null },
+        text: null,
+      };
     }
     default:
       throw new FoveaError(
@@ -105,6 +110,7 @@ function clipPicture(config: unknown, where: string): PictureTower {
     specs: clipVitSpecs(c),
     shape: clipVitShape(c),
     encode: (p, pixels) => clipVit(p, pixels, c),
+    maps: null,
     project: c.projection === null ? null : (p, tokens) => linear(p, 'visual_projection', tokens),
   };
 }
@@ -117,7 +123,13 @@ function clipTexts(config: unknown, where: string): TextHalf {
 
 function siglipPicture(config: unknown, where: string): PictureTower {
   const c = readSiglipConfig(config, where);
-  return { specs: siglipSpecs(c), shape: siglipShape(c), encode: (p, pixels) => siglip(p, pixels, c), project: null };
+  return {
+    specs: siglipSpecs(c),
+    shape: siglipShape(c),
+    encode: (p, pixels) => siglip(p, pixels, c),
+    maps: null,
+    project: null,
+  };
 }
 
 function siglipTexts(config: unknown, where: string): TextHalf {
@@ -151,13 +163,41 @@ async function openOpenClip(folder: string, json: unknown): Promise<PretrainedEn
 
 function convNextPicture(json: unknown, where: string): PictureTower {
   const c = readConvNextConfig(json, where);
-  return { specs: convNextSpecs(c), shape: convNextShape(c), encode: (p, x) => convNext(p, x, c), project: null };
+  return {
+    specs: convNextSpecs(c),
+    shape: convNextShape(c),
+    encode: (p, pixels) => convNext(p, pixels, c),
+    maps: c.dims,
+    project: null,
+  };
 }
 
 /** Throws where a parameter has no tensor of its shape, or a tensor no parameter. */
-export function checkNames(store: ParamStore, specs: ParamSpecs, where: string): void {
-  const parameters = [...store.tensors].filter(([name]) => !BUFFER.test(name) || name in specs);
-  checkTensors(Object.fromEntries(parameters), specs, where);
+function checkNames({ tensors }: ParamStore, specs: ParamSpecs, where: string): void {
+  checkTensors(withoutBuffers(Object.fromEntries(tensors), specs), specs, where);
+}
+
+const withoutBuffers = <T>(tensors: Record<string, T>, specs: ParamSpecs): Record<string, T> =>
+  Object.fromEntries(Object.entries(tensors).filter(([name]) => !BUFFER.test(name) || name in specs));
+
+/**
+ * The weights of a folder that stay frozen, as ranges of its files, by the names of `needed`. `all` is everything that the
+ * folder must hold, and nothing else; `rename` gives today's names to the files'.
+ */
+export async function mapFolder(
+  folder: string,
+  all: ParamSpecs,
+  needed: ParamSpecs = all,
+  rename: <T>(tensors: Record<string, T>) => Record<string, T> = (tensors) => tensors,
+): Promise<Record<string, MappedTensor>> {
+  const store = await ParamStore.open(folder);
+  const names = rename(Object.fromEntries([...store.tensors.keys()].map((name) => [name, name])));
+  const shapes = Object.fromEntries(
+    Object.entries(names).map(([today, name]) => [today, store.tensors.get(name) as { shape: number[] }]),
+  );
+  checkTensors(withoutBuffers(shapes, all), all, folder);
+  const mapped = store.map(Object.keys(needed).map((name) => names[name]));
+  return Object.fromEntries(Object.keys(needed).map((name) => [name, mapped[names[name]]]));
 }
 
 function checkTensors(tensors: Record<string, { shape: number[] }>, specs: ParamSpecs, where: string): void {

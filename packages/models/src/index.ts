@@ -11,6 +11,7 @@ export * from './dinov2.ts';
 export * from './dit.ts';
 export * from './encoder.ts';
 export * from './flux.ts';
+export * from './from-pretrained.ts';
 export * from './lora.ts';
 export * from './open-clip.ts';
 export * from './params.ts';

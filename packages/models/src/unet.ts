@@ -54,6 +54,8 @@ export interface UnetOptions {
   skipResiduals?: Tensor[];
   /** Added to what the middle block gives. */
   midResidual?: Tensor;
+  /** Gives both from the feature maps themselves, the middle's last, as DEEM's dense skips do (dense-skip.ts). */
+  residualsOf?: (features: Tensor[]) => Tensor[];
 }
 
 /** One resolution on the way down or up, or the middle. */
@@ -223,8 +225,10 @@ export function unet(
     skips.push(x);
   }
   x = resnet(pass, `${mid.name}.resnets.1`, layer(pass, mid, 0, x));
-  if (options.midResidual) x = tf.add(x, options.midResidual);
-  if (options.skipResiduals) skips = skips.map((skip, i) => tf.add(skip, (options.skipResiduals as Tensor[])[i]));
+  const found = options.residualsOf?.([...skips, x]) ?? [];
+  const [skipResiduals = found.slice(0, -1), midResidual = found.at(-1)] = [options.skipResiduals, options.midResidual];
+  if (midResidual) x = tf.add(x, midResidual);
+  if (skipResiduals.length > 0) skips = skips.map((skip, i) => tf.add(skip, skipResiduals[i]));
   for (const block of up) {
     for (let j = 0; j < block.inputs.length; j++) x = layer(pass, block, j, tf.concat([x, skips.pop() as Tensor], 1));
     if (!block.resizes) continue;

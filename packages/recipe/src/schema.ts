@@ -149,8 +149,11 @@ const tokens = z.discriminatedUnion('mode', [
 /** From the encoder's tokens to what the denoiser is conditioned on. The class token always comes first. */
 const condition = z.strictObject({
   tokens: tokens.default({ mode: 'none' }),
-  /** Which of the encoder's tokens: its last layer's, those after the final norm, or projected into the image–text space. */
-  space: z.enum(['hidden', 'normed', 'projected']).default('projected'),
+  /**
+   * Which of the encoder's tokens: its last layer's, those after the final norm, projected into the image–text space, or
+   * DEEM's of a ConvNeXt: the pooled vector and the stride-16 map, each through an adapter.
+   */
+  space: z.enum(['hidden', 'normed', 'projected', 'maps']).default('projected'),
   connector: z
     .discriminatedUnion('kind', [
       z.strictObject({ kind: z.literal('linear') }),
@@ -168,6 +171,8 @@ const condition = z.strictObject({
         /** Every how many layers the queries attend to the picture. */
         crossAttentionFrequency: count.default(2),
       }),
+      /** None: Stable unCLIP's class label, the picture's vector in the image–text space. */
+      z.strictObject({ kind: z.literal('unclip') }),
     ])
     .default({ kind: 'linear' }),
   /** Share of samples whose condition is replaced by a learned one, 0..1. */
