@@ -2,6 +2,7 @@
 
 export * from './canonical.ts';
 export * from './checkpoint.ts';
+export * from './config.ts';
 export * from './disk.ts';
 export * from './errors.ts';
 export * from './params.ts';

@@ -1,9 +1,11 @@
 // The forward process x_t = a·x0 + b·ε and what a network is asked for, as four numbers per sample. Rectified flow
-// (Liu et al. 2022): a = 1 − t, b = t, target ε − x0. DDPM with Stable Diffusion's scaled-linear schedule: a = √ᾱ, b = √(1 − ᾱ), target ε.
+// (Liu et al. 2022): a = 1 − t, b = t, target ε − x0. DDPM under a noise schedule: a = √ᾱ, b = √(1 − ᾱ), and as target the
+// noise ε, the velocity a·ε − b·x0 (Salimans & Ho 2022) or the clean sample x0.
 
-import { type Tensor, tf } from '@fovea/tensor';
+import { interpolate, type Tensor, tf } from '@fovea/tensor';
+import { alphasCumprod } from './schedule.ts';
 
-export type TargetKind = 'flow' | 'epsilon';
+export type TargetKind = 'flow' | 'epsilon' | 'velocity' | 'sample';
 
 /** x_t = a·x0 + b·ε; target = x·x0 + e·ε. */
 export interface Coefficients {
@@ -16,26 +18,16 @@ export interface Coefficients {
 /** t below this is treated as this where a division by the noise level is due. */
 export const MIN_NOISE = 0.05;
 
-export const DDPM_STEPS = 1000;
+/** The step of `steps` that t in [0, 1] falls in: floor(t · steps), at most the last. Exact for t = step / steps. */
+export const stepOf = (t: number, steps: number): number => Math.min(steps - 1, Math.floor(t * steps + 1e-9));
 
-/** ᾱ of the scaled-linear schedule 0.00085 → 0.012, T = 1000 (Rombach et al. 2022). */
-export const alphasCumprod: Float64Array = (() => {
-  const out = new Float64Array(DDPM_STEPS);
-  const [low, high] = [Math.sqrt(0.00085), Math.sqrt(0.012)];
-  let product = 1;
-  for (let i = 0; i < DDPM_STEPS; i++) {
-    const beta = (low + ((high - low) * i) / (DDPM_STEPS - 1)) ** 2;
-    product *= 1 - beta;
-    out[i] = product;
-  }
-  return out;
-})();
-
-/** Coefficients at t in [0, 1]. DDPM reads the step floor(t · 1000), at most 999. */
-export function coefficientsAt(t: number, target: TargetKind): Coefficients {
+/** Coefficients at t in [0, 1]. All but flow read the schedule's ᾱ at {@link stepOf} t; Stable Diffusion's unless given. */
+export function coefficientsAt(t: number, target: TargetKind, bars: Float64Array = alphasCumprod): Coefficients {
   if (target === 'flow') return { a: 1 - t, b: t, x: -1, e: 1 };
-  const bar = alphasCumprod[Math.min(DDPM_STEPS - 1, Math.floor(t * DDPM_STEPS))];
-  return { a: Math.sqrt(bar), b: Math.sqrt(1 - bar), x: 0, e: 1 };
+  const bar = bars[stepOf(t, bars.length)];
+  const [a, b] = [Math.sqrt(bar), Math.sqrt(1 - bar)];
+  if (target === 'velocity') return { a, b, x: -b, e: a };
+  return target === 'sample' ? { a, b, x: 1, e: 0 } : { a, b, x: 0, e: 1 };
 }
 
 /** The four coefficients of a batch as tensors [B, 1, 1, 1]. */
@@ -58,7 +50,8 @@ export const addNoise = (x0: Tensor, noise: Tensor, c: BatchCoefficients): Tenso
 
 /**
  * Mean squared error per sample in the space of the target: [B]. A network that predicts the clean sample is judged by
- * the target its prediction implies (Li & He 2025, x-prediction with v-loss), the noise level bounded below.
+ * the target its prediction implies (Li & He 2025, x-prediction with v-loss), the noise level bounded below. Under a mask
+ * [B, 1, H, W] of zeros and ones it is the mean over the latents that the mask shows, and zero where it shows none (DEEM).
  */
 export function diffusionLoss(
   output: Tensor,
@@ -66,11 +59,24 @@ export function diffusionLoss(
   noise: Tensor,
   c: BatchCoefficients,
   prediction: 'sample' | 'target',
+  mask?: Tensor,
 ): Tensor {
   if (prediction === 'target') {
     const target = tf.add(tf.mul(x0, c.x), tf.mul(noise, c.e));
-    return tf.mean(tf.squaredDifference(output, target), [1, 2, 3]);
+    return meanOver(tf.squaredDifference(output, target), mask);
   }
   const gain = tf.sub(c.x, tf.mul(c.e, tf.div(c.a, tf.maximum(c.b, MIN_NOISE)))); // d target / d x0-prediction
-  return tf.mul(tf.mean(tf.squaredDifference(output, x0), [1, 2, 3]), tf.reshape(tf.square(gain), [-1]));
+  return tf.mul(meanOver(tf.squaredDifference(output, x0), mask), tf.reshape(tf.square(gain), [-1]));
+}
+
+/** Mean of x [B, C, H, W] over all but the batch, or over what the mask [B, 1, H, W] shows: [B]. */
+function meanOver(x: Tensor, mask?: Tensor): Tensor {
+  if (!mask) return tf.mean(x, [1, 2, 3]);
+  const shown = tf.mul(tf.maximum(tf.sum(mask, [1, 2, 3]), 1), x.shape[1] as number);
+  return tf.div(tf.sum(tf.mul(x, mask), [1, 2, 3]), shown);
+}
+
+/** A picture's mask [B, 1, H, W] at the latents' sides, one wherever bilinear resizing leaves something of it. */
+export function latentMask(mask: Tensor, height: number, width: number): Tensor {
+  return tf.cast(tf.greater(interpolate(mask, { size: [height, width], mode: 'bilinear' }), 0), 'float32');
 }

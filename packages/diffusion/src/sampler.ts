@@ -7,6 +7,8 @@ export interface SampleOptions {
   steps: number;
   target: TargetKind;
   prediction: 'sample' | 'target';
+  /** Of the schedule that the network was trained on. @default Stable Diffusion's */
+  alphasCumprod?: Float64Array;
 }
 
 /** One evaluation of the network at time t (the same for the whole batch): picture in, prediction out, both flat. */
@@ -16,13 +18,13 @@ export type Network = (x: Float32Array, t: number) => Promise<Float32Array>;
 export async function sample(
   network: Network,
   noise: Float32Array,
-  { steps, target, prediction }: SampleOptions,
+  { steps, target, prediction, alphasCumprod }: SampleOptions,
 ): Promise<Float32Array> {
   const x = noise.slice();
   for (let i = 0; i < steps; i++) {
     const t = 1 - i / steps;
-    const now = coefficientsAt(Math.min(t, 0.999), target);
-    const next = i + 1 < steps ? coefficientsAt(1 - (i + 1) / steps, target) : { a: 1, b: 0 };
+    const now = coefficientsAt(Math.min(t, 0.999), target, alphasCumprod);
+    const next = i + 1 < steps ? coefficientsAt(1 - (i + 1) / steps, target, alphasCumprod) : { a: 1, b: 0 };
     const output = await network(x, t);
     for (let j = 0; j < x.length; j++) {
       const { clean, noise: eps } = split(x[j], output[j], now, prediction);

@@ -1,9 +1,10 @@
 // A network's config.json as its maker wrote it: each model file says which fields it reads, and everything else in the
 // file is left alone. What a field may be is what that model can do, so a network we cannot run is refused by name.
 
-import { FoveaError } from '@fovea/artifacts';
 import { gelu, quickGelu, silu, type Tensor, tf } from '@fovea/tensor';
 import { z } from 'zod';
+
+export { readConfig } from '@fovea/artifacts';
 
 /** Hidden activations by the names that config files use. */
 export const ACTIVATIONS = {
@@ -20,14 +21,3 @@ export const activationName = z.enum(Object.keys(ACTIVATIONS) as [keyof typeof A
 export type ActivationName = z.infer<typeof activationName>;
 
 export const size = z.int().positive();
-
-/**
- * The fields of `json` that `schema` names. Throws a {@link FoveaError} that names the first field that is missing or that the
- * model cannot do; `where` names the file.
- */
-export function readConfig<T>(schema: z.ZodType<T>, json: unknown, where: string): T {
-  const result = schema.safeParse(json);
-  if (result.success) return result.data;
-  const [{ path, message }] = result.error.issues;
-  throw new FoveaError(`The configuration ${where} cannot be used: ${path.join('.') || 'it'} — ${message}.`);
-}

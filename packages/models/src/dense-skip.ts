@@ -53,10 +53,14 @@ export function adapterSpecs(name: string, c: DenseSkipConfig): ParamSpecs {
 
 /**
  * An encoder's maps at one width, from fine to coarse [B, H · W, D] each, and the tokens that DEEM's Q-Former reads: the pooled
- * vector, then the map before the last, [B, 1 + N, D].
+ * vector, then the map before the last, [B, 1 + N, D]. Throws a {@link FoveaError} on an encoder without maps.
  */
 export function adaptMaps(p: NamedTensors, name: string, output: EncoderOutput): { tokens: Tensor; maps: Tensor[] } {
-  const maps = (output.maps ?? []).map((map, level) => {
+  if (!output.maps || output.maps.length < 2)
+    throw new FoveaError(
+      "DEEM's adapters read an encoder's feature maps, and this encoder has none; take one with maps, such as ConvNeXt.",
+    );
+  const maps = output.maps.map((map, level) => {
     const [b, channels, h, w] = map.shape;
     const rows = tf.transpose(tf.reshape(map, [b, channels, h * w]), [0, 2, 1]);
     return linear(p, `${name}.${ADAPTER(level)}`, rows);
