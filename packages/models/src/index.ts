@@ -11,5 +11,6 @@ export * from './positions.ts';
 export * from './siglip.ts';
 export * from './siglip-text.ts';
 export * from './text.ts';
+export * from './text-tokenizer.ts';
 export * from './tokenizer.ts';
 export * from './transformer.ts';
