@@ -3,6 +3,7 @@
 // whatever would change what the adapter computes is refused by its name. An adapter that is read names its layers
 // itself, by its tensors: a regular expression in the file is kept out of our matcher.
 
+import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { encodeSafetensors, FoveaError, ParamStore } from '@fovea/artifacts';
@@ -19,6 +20,13 @@ const MAX_CONFIG = 1_000_000;
 /** Starts that leave the base weights alone; PiSSA, OLoRA, LoftQ and CorDA change them, and the file is only the difference. */
 const STARTS = z.union([z.boolean(), z.enum(['gaussian', 'eva', 'orthogonal'])]);
 
+/** Fields that say where an adapter came from, or how it found its layers, which its tensors name: read over. */
+const PROVENANCE = [
+  ...['task_type', 'auto_mapping', 'peft_version', 'revision', 'inference_mode', 'megatron_core', 'megatron_config'],
+  ...['target_modules', 'exclude_modules', 'layers_to_transform', 'layers_pattern'],
+  ...['loftq_config', 'eva_config', 'corda_config', 'lora_ga_config', 'qalora_group_size'],
+];
+
 const off = z
   .union([z.null(), z.literal(false), z.tuple([]), z.strictObject({})], { error: 'it is not supported; leave it off' })
   .optional();
@@ -33,22 +41,7 @@ const SCHEMA = z
     bias: z.literal('none').default('none'),
     init_lora_weights: STARTS.default(true),
     base_model_name_or_path: z.string().nullish(),
-    // What says where an adapter came from, or how it found its layers, which its tensors name.
-    ...Object.fromEntries(
-      [
-        ...[
-          'task_type',
-          'auto_mapping',
-          'peft_version',
-          'revision',
-          'inference_mode',
-          'megatron_core',
-          'megatron_config',
-        ],
-        ...['target_modules', 'exclude_modules', 'layers_to_transform', 'layers_pattern'],
-        ...['loftq_config', 'eva_config', 'corda_config', 'lora_ga_config', 'qalora_group_size', 'runtime_config'],
-      ].map((name) => [name, z.unknown().optional()]),
-    ),
+    ...Object.fromEntries(PROVENANCE.map((name) => [name, z.unknown().optional()])),
   })
   .catchall(off);
 
@@ -120,7 +113,7 @@ async function readJson(file: string): Promise<unknown> {
       `The adapter's configuration "${file}" cannot be read: ${why}; give a folder that PEFT saved.`,
     );
   };
-  const handle = await open(file).catch((error: NodeJS.ErrnoException) => fail(error.code ?? error.message));
+  const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch((error: NodeJS.ErrnoException) => fail(error.code ?? error.message));
   try {
     const stats = await handle.stat();
     if (!stats.isFile()) fail('it is no regular file');

@@ -56,10 +56,10 @@ class Pooled(nn.Module):
 
     def __init__(self, width):
         super().__init__()
-        conv = lambda: nn.Conv2d(width, width, 3, padding=1)
-        self.conv = nn.Sequential(conv(), nn.ReLU(), conv(), nn.ReLU(), conv())
-        one = lambda a, b: nn.Conv2d(a, b, 1, bias=False)
-        self.pool = nn.Sequential(one(width, 4 * width), nn.GroupNorm(4, 4 * width), nn.ReLU(), one(4 * width, width))
+        convs = [nn.Conv2d(width, width, 3, padding=1) for _ in range(3)]
+        self.conv = nn.Sequential(convs[0], nn.ReLU(), convs[1], nn.ReLU(), convs[2])
+        wide, narrow = nn.Conv2d(width, 4 * width, 1, bias=False), nn.Conv2d(4 * width, width, 1, bias=False)
+        self.pool = nn.Sequential(wide, nn.GroupNorm(4, 4 * width), nn.ReLU(), narrow)
 
     def forward(self, x):
         y = x + self.pool(x)
@@ -77,8 +77,9 @@ def bare():
     decoder = settle(
         nn.Sequential(Bound(), nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), Pooled(4), nn.Conv2d(4, 3, 3, padding=1)), 0.2
     )
-    write("taef2-encoder", encoder, {"pixels": draw("pixels", (1, 3, 4, 6), 0.5)}, lambda pixels: {"out": encoder(pixels / 2 + 0.5)}, {})
-    write("taef2-decoder", decoder, {"latents": draw("latents", (1, 2, 4, 6), 2)}, lambda latents: {"out": decoder(latents) * 2 - 1}, {})
+    pixels, latents = draw("pixels", (1, 3, 4, 6), 0.5), draw("latents", (1, 2, 4, 6), 2)
+    write("taef2-encoder", encoder, {"pixels": pixels}, lambda pixels: {"out": encoder(pixels / 2 + 0.5)}, {})
+    write("taef2-decoder", decoder, {"latents": latents}, lambda latents: {"out": decoder(latents) * 2 - 1}, {})
 
 
 if __name__ == "__main__":
