@@ -46,9 +46,9 @@ export class Judge {
     const { recipe, checkpoint, role } = query;
     const dataset = await this.datasetOf(query);
     const file = await checkpointWeights(store, checkpoint, recipe);
-    const suites = this.#suitesFor(query, dataset.classes, file.vocabulary, progress);
-    const subject = await EncoderSubject.open(file, recipe, { device: recipe.engine.device });
+    const subject = await EncoderSubject.open(file, recipe, query.recipeDir, { device: recipe.engine.device });
     try {
+      const suites = this.#suitesFor(query, subject.unreadable(dataset.classes), progress);
       const foil = await this.#foilFor(dataset);
       return await scoreCheckpoint({ recipe, dataset, subject, foil, checkpoint, role, suites, progress, signal });
     } finally {
@@ -57,13 +57,7 @@ export class Judge {
   }
 
   /** Suites that ask by name need every word of the class names; without them the probes remain. */
-  #suitesFor(
-    { suites }: ScoreQuery,
-    classes: string[],
-    vocabulary: string[],
-    progress: (event: Progress) => void,
-  ): readonly string[] {
-    const unknown = unknownWords(classes, vocabulary);
+  #suitesFor({ suites }: ScoreQuery, unknown: string[], progress: (event: Progress) => void): readonly string[] {
     if (unknown.length === 0) return suites;
     const text = `the text tower does not know ${unknown.slice(0, 3).join(', ')}…: only the probes are scored`;
     progress({ step: 0, steps: 1, text });
@@ -73,12 +67,12 @@ export class Judge {
   async #foilFor(dataset: OpenedDataset): Promise<EncoderSubject | null> {
     this.#foil ??= openFoil();
     const foil = await this.#foil;
-    const fits = foil.imageSize === dataset.imageSize && unknownWords(dataset.classes, foil.vocabulary).length === 0;
+    const fits = foil.imageSize === dataset.imageSize && foil.unreadable(dataset.classes).length === 0;
     return fits ? foil : null;
   }
 }
 
 async function openFoil(): Promise<EncoderSubject> {
   const { recipe } = await loadRecipe(FOIL_RECIPE);
-  return EncoderSubject.open(await readWeightFile(FOIL, ''), recipe);
+  return EncoderSubject.open(await readWeightFile(FOIL, ''), recipe, '');
 }

@@ -93,7 +93,7 @@ async function writeWhole(file: string, text: string): Promise<void> {
 }
 
 async function reconstructions(
-  { recipe }: ReportRequest,
+  { recipe, recipeDir }: ReportRequest,
   store: Store,
   dataset: OpenedDataset,
   rounds: RoundData[],
@@ -116,7 +116,9 @@ async function reconstructions(
   for (const round of after ? [before, after] : [before]) {
     const file = await checkpointWeights(store, round.checkpoint, recipe);
     const options = { steps: STEPS, seed: recipe.seed, threads: 1, device: recipe.engine.device };
-    pictures.push(await reconstruct(file, recipe, pixels, PICTURES, options));
+    const drawn = await reconstruct(file, recipe, recipeDir, pixels, PICTURES, options);
+    if (drawn === null) return null;
+    pictures.push(drawn);
   }
   const rows = await Promise.all(
     samples.map(async ({ label, style }, i) => ({
@@ -124,8 +126,14 @@ async function reconstructions(
       images: await Promise.all(pictures.map((all) => pngUri(all, i, recipe.data.imageSize))),
     })),
   );
-  const note = `Drawn from the same noise in ${STEPS} steps by the frozen denoiser, which sees ${recipe.denoiser.conditionTokens === 1 ? 'the class token alone' : `${recipe.denoiser.conditionTokens} tokens`}.`;
+  const note = `Drawn from the same noise in ${STEPS} steps by the frozen denoiser, which sees ${seen(recipe)}.`;
   return { columns, rows, note };
+}
+
+function seen({ denoiser, condition: { tokens } }: Recipe): string {
+  const count = denoiser.kind === 'builtin' ? denoiser.conditionTokens : null;
+  if (count === 1 || (count === null && tokens.mode === 'none')) return 'the class token alone';
+  return count === null ? `the class token and patches (${tokens.mode})` : `${count} tokens`;
 }
 
 async function pngUri(pixels: Float32Array, row: number, size: number): Promise<string> {

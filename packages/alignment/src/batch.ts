@@ -6,6 +6,9 @@ import { coefficientsAt, drawTimestep } from '@fovea/diffusion';
 import type { Recipe, Stage } from '@fovea/recipe';
 import type { NumericArray } from '@fovea/tensor';
 import { fillNormal, philox } from '@fovea/tensor/random';
+import type { Networks } from './networks.ts';
+
+type Timesteps = Recipe['diffusion']['timesteps'];
 
 export interface NoiseQuery {
   seed: number;
@@ -15,8 +18,33 @@ export interface NoiseQuery {
   first: number;
   pictures: number;
   draws: number;
-  /** Elements of one picture: 3 · H · W. */
+  /** Elements of what is denoised: C · H · W. */
   size: number;
+}
+
+/** What a feedback step draws beside pictures, for N = pictures · draws rows; row i·draws + d is draw d of picture i. */
+export function drawsFor(query: Omit<NoiseQuery, 'size'>, recipe: Recipe, networks: Networks, timesteps?: Timesteps) {
+  const { connector, latent, drawsLatents } = networks;
+  const { seed, stream, first, pictures, draws } = query;
+  const size = latent.reduce((a, b) => a * b, 1);
+  const drawn: Record<string, NumericArray> = noiseFor({ ...query, size }, recipe, timesteps);
+  const rows = <T>(fn: (d: number, picture: number) => T): T[] =>
+    Array.from({ length: pictures * draws }, (_, row) => fn(row % draws, first + Math.floor(row / draws)));
+  const { draw, dropout } = connector;
+  if (draw) {
+    const indices = rows((d, picture) => draw(philox(seed, `${stream}/tokens`, d, picture)));
+    drawn.tokens = Int32Array.from(indices.flatMap((each) => [...each]));
+  }
+  if (dropout > 0)
+    drawn.dropped = Float32Array.from(
+      rows((d, picture) => (philox(seed, `${stream}/dropped`, d, picture).uniform() < dropout ? 1 : 0)),
+    );
+  if (drawsLatents) {
+    drawn.latentNoise = new Float32Array(pictures * size);
+    for (let i = 0; i < pictures; i++)
+      fillNormal(drawn.latentNoise as Float32Array, i * size, size, seed, `${stream}/latent`, 0, first + i);
+  }
+  return drawn;
 }
 
 /** Noise [N, size], times [N] and coefficients [N, 4] for N = pictures · draws; row i·draws + d is draw d of picture i. */
@@ -48,6 +76,7 @@ export async function stepBatch(
   recipe: Recipe,
   stage: Stage,
   step: number,
+  networks: Networks,
 ): Promise<Record<string, NumericArray>> {
   const { batch: pictures } = stage;
   const first = step * pictures;
@@ -58,15 +87,9 @@ export async function stepBatch(
     size: pictures,
   });
   if (stage.stage === 'pretrain') return { pixels, labels };
-  const query = {
-    seed: recipe.seed,
-    stream: stage.stage,
-    first,
-    pictures,
-    draws: recipe.diffusion.draws,
-    size: 3 * recipe.data.imageSize ** 2,
-  };
-  return { pixels, labels, ...noiseFor(query, recipe, timestepsOf(recipe, stage)) };
+  const { draws } = recipe.diffusion;
+  const query = { seed: recipe.seed, stream: stage.stage, first, pictures, draws };
+  return { pixels, labels, ...drawsFor(query, recipe, networks, timestepsOf(recipe, stage)) };
 }
 
 /** The align stage may look at other times than the denoiser was trained on. */

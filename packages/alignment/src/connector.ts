@@ -16,16 +16,16 @@ import {
   denseSkips,
   drawTokens,
   type EncoderOutput,
-  isRandom,
   type Connector as Layers,
   normal,
   type ParamSpecs,
-  selectPatches,
+  selectTokens,
 } from '@fovea/models';
 import type { ConditionConfig, Recipe } from '@fovea/recipe';
 import { type NamedTensors, type Tensor, tf } from '@fovea/tensor';
 import type { DenoiserFamily } from './denoisers.ts';
 import type { Condition, Connector, Constants, Encoder } from './networks.ts';
+import { repeatOutput } from './objectives.ts';
 import { embedPrompt } from './prompt.ts';
 
 const TOKENS = 'projector.tokens';
@@ -78,7 +78,7 @@ function learned(c: ConditionConfig, config: LearnedConfig, encoder: Encoder, fa
     if (family.tokenWidth !== null) specs[NULL_TOKENS] = normal([count, family.tokenWidth]);
     if (family.vectorWidth !== null) specs[NULL_VECTOR] = normal([family.vectorWidth]);
   }
-  const random = isRandom(c.tokens);
+  const random = c.tokens.mode === 'randomK' || c.tokens.mode === 'randomRatio';
   return {
     specs,
     draw: random ? (rng) => drawTokens(rng, encoder.shape.patches, c.tokens) : null,
@@ -125,19 +125,12 @@ function select(
   indices?: Tensor,
 ): Tensor {
   if (c.space === 'maps') return adaptMaps(p, MAPS, output).tokens;
-  return selectPatches(output, shape, c.tokens, {
+  return selectTokens(output, shape, c.tokens, {
     space: c.space,
     indices,
     project: project ? (tokens) => project(p, tokens) : undefined,
   });
 }
-
-const repeatOutput = (output: EncoderOutput, repeat: (x: Tensor) => Tensor): EncoderOutput => ({
-  hidden: repeat(output.hidden),
-  normed: repeat(output.normed),
-  pooled: repeat(output.pooled),
-  embeds: repeat(output.embeds),
-});
 
 /** Tokens that the denoiser is told. */
 function tokensOf(layers: Layers, c: ConditionConfig, { shape }: Encoder): number {

@@ -97,5 +97,5 @@ export function familyOf(
   };
 }
 
-/** The step of DDPM that t is in: 0 … 999. */
-const steps = (t: Tensor): Tensor => tf.minimum(tf.floor(tf.mul(t, DDPM_STEPS)), DDPM_STEPS - 1);
+/** The step of DDPM that t is in, 0 … 999, as diffusion's `stepOf` has it. */
+const steps = (t: Tensor): Tensor => tf.minimum(tf.floor(tf.add(tf.mul(t, DDPM_STEPS), 1e-4)), DDPM_STEPS - 1);

@@ -2,7 +2,8 @@
 // change. The step's state has not moved, so it can be asked again.
 
 import { FoveaError } from '@fovea/artifacts';
-import { type Frozen, firstNonFinite, type NonFinite, type NumericArray, type Spec } from '@fovea/tensor';
+import { firstNonFinite, type NonFinite, type NumericArray, type Spec } from '@fovea/tensor';
+import type { Constants } from './networks.ts';
 import { diagnosticSignature, diagnosticStep, type StepContext } from './step.ts';
 
 export interface Divergence {
@@ -10,7 +11,7 @@ export interface Divergence {
   /** 0-based step of the stage. */
   step: number;
   trainable: Record<string, Spec>;
-  constants: Record<string, Frozen>;
+  constants: Constants;
   /** The step's batch. */
   batch: Record<string, NumericArray>;
   /** Carried tensors before the step. */
@@ -22,7 +23,7 @@ export async function explainDivergence(divergence: Divergence): Promise<FoveaEr
   const { context, step, trainable, constants, batch, state } = divergence;
   const { stage, role, recipe } = context;
   const { threads, precision } = recipe.engine;
-  const { inputs } = diagnosticSignature(stage, recipe, trainable);
+  const { inputs } = diagnosticSignature(stage, recipe, trainable, context.networks);
   const values = Object.fromEntries(Object.keys(inputs).map((name) => [name, batch[name] ?? state(name)]));
   const bad = await firstNonFinite(diagnosticStep(context), { inputs, constants }, values, { precision, threads });
   const where = `Step ${step + 1} of stage ${stage.stage} (${role})`;

@@ -4,11 +4,11 @@
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { encodeSafetensors } from '@fovea/artifacts';
-import { PIXEL_MEAN, PIXEL_STD } from '@fovea/models';
-import type { Recipe } from '@fovea/recipe';
+import { openEncoder, PIXEL_MEAN, PIXEL_STD, pictureConfig, readJson } from '@fovea/models';
+import type { BuiltinEncoder, Recipe } from '@fovea/recipe';
 import { lowerToOnnx } from '@fovea/tensor';
 import { recipeLora } from './model.ts';
-import { builtinNetworks } from './networks.ts';
+import { openNetworks } from './networks.ts';
 import { imageTower } from './subject.ts';
 import type { WeightFile } from './weights.ts';
 
@@ -18,15 +18,24 @@ export interface ExportedFile {
 }
 
 /** The files of an export. `batch` is the fixed number of pictures that the ONNX graph takes. */
-export function exportedFiles(file: WeightFile, recipe: Recipe, checkpoint: string, batch: number): ExportedFile[] {
-  const networks = builtinNetworks(recipe, file.vocabulary.length);
-  const vision = Object.entries(file.weights).filter(([name]) => /^vision_model\.|^visual_projection\./.test(name));
+export async function exportedFiles(
+  file: WeightFile,
+  { recipe, recipeDir }: { recipe: Recipe; recipeDir: string },
+  checkpoint: string,
+  batch: number,
+): Promise<ExportedFile[]> {
+  const networks = await openNetworks(recipe, recipeDir, file.vocabulary);
+  const own = Object.keys(networks.encoder.specs).map((name) => [name, file.weights[name]] as const);
+  const { encoder, data } = recipe;
+  const configs =
+    encoder.kind === 'builtin'
+      ? builtinConfigs(encoder, data.imageSize)
+      : await folderConfigs(path.resolve(recipeDir, encoder.from));
   const json = (value: unknown) => new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);
   const metadata = { format: 'pt', checkpoint, adapters: recipeLora(recipe) ? 'merged' : 'none' };
   return [
-    { name: 'model.safetensors', bytes: encodeSafetensors(new Map(vision), { metadata }) },
-    { name: 'config.json', bytes: json(huggingFaceConfig(recipe)) },
-    { name: 'preprocessor_config.json', bytes: json(preprocessorConfig(recipe)) },
+    { name: 'model.safetensors', bytes: encodeSafetensors(new Map(own), { metadata }) },
+    ...Object.entries(configs).map(([name, value]) => ({ name, bytes: json(value) })),
     { name: 'encoder.onnx', bytes: lowerToOnnx(...imageTower(file.weights, networks, batch)).bytes },
   ];
 }
@@ -44,7 +53,22 @@ export async function writeExport(files: ExportedFile[], folder: string): Promis
   return written;
 }
 
-function huggingFaceConfig({ encoder: vision, data }: Recipe) {
+const builtinConfigs = (encoder: BuiltinEncoder, imageSize: number) => ({
+  'config.json': huggingFaceConfig(encoder, imageSize),
+  'preprocessor_config.json': preprocessorConfig(imageSize),
+});
+
+/** Configurations of an encoder that came from a folder: its own, told that there is no text half beside it. */
+async function folderConfigs(from: string): Promise<Record<string, unknown>> {
+  const { family, config } = await openEncoder(from);
+  if (family === 'open_clip') return { 'open_clip_config.json': config };
+  return {
+    'config.json': pictureConfig(family, config as Record<string, unknown>),
+    'preprocessor_config.json': await readJson(from, 'preprocessor_config.json'),
+  };
+}
+
+function huggingFaceConfig(vision: BuiltinEncoder, imageSize: number) {
   return {
     architectures: ['CLIPVisionModelWithProjection'],
     model_type: 'clip_vision_model',
@@ -52,7 +76,7 @@ function huggingFaceConfig({ encoder: vision, data }: Recipe) {
     intermediate_size: Math.round(vision.width * vision.mlpRatio),
     num_hidden_layers: vision.layers,
     num_attention_heads: vision.heads,
-    image_size: data.imageSize,
+    image_size: imageSize,
     patch_size: vision.patchSize,
     projection_dim: vision.projection,
     hidden_act: 'quick_gelu',
@@ -62,7 +86,7 @@ function huggingFaceConfig({ encoder: vision, data }: Recipe) {
   };
 }
 
-function preprocessorConfig({ data: { imageSize } }: Recipe) {
+function preprocessorConfig(imageSize: number) {
   const three = (value: number) => [value, value, value];
   return {
     image_processor_type: 'CLIPImageProcessor',

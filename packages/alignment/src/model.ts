@@ -4,12 +4,12 @@ import { type LoraConfig, loraSpecs, type ParamSpecs } from '@fovea/models';
 import type { AlignStage, Recipe, Stage } from '@fovea/recipe';
 import type { Networks } from './networks.ts';
 
-/** Every parameter of the run's networks, without adapters. */
+/** Every parameter that the run's checkpoints hold, without adapters. */
 export const modelSpecs = ({ encoder, text, connector, denoiser }: Networks): ParamSpecs => ({
   ...encoder.specs,
-  ...text.specs,
+  ...text?.specs,
   ...connector.specs,
-  ...denoiser.specs,
+  ...(denoiser.isFrozen ? {} : denoiser.specs),
 });
 
 /** The module that a parameter belongs to, for gradient norms. */
@@ -33,11 +33,14 @@ export function recipeLora(recipe: Recipe): LoraConfig | null {
 
 /** Parameters that a stage trains: names and shapes. Everything else is frozen. */
 export function trainableSpecs(stage: Stage, { encoder, text, connector, denoiser }: Networks): ParamSpecs {
+  const own = denoiser.isFrozen ? {} : denoiser.specs;
+  if (stage.stage === 'pretrain') return { ...encoder.specs, ...text?.specs };
+  if (stage.stage === 'projector') return { ...connector.specs, ...own };
+  const beside = {
+    ...(stage.alsoTrains.includes('projector') && connector.specs),
+    ...(stage.alsoTrains.includes('denoiser') && own),
+  };
   const lora = loraOf(stage);
-  if (lora) return loraSpecs(encoder.specs, lora);
-  if (stage.stage === 'pretrain') return { ...encoder.specs, ...text.specs };
-  if (stage.stage === 'projector') return { ...connector.specs, ...denoiser.specs };
-  const specs = { ...encoder.specs };
-  if (stage.contrastive === 0 && stage.retention === 0) delete specs['visual_projection.weight'];
-  return specs;
+  if (lora) return { ...loraSpecs(encoder.specs, lora), ...beside };
+  return { ...encoder.specs, ...beside };
 }

@@ -1,9 +1,10 @@
 // The terms that stages are made of. Each takes named parameters and a batch and returns a scalar.
 
-import { addNoise, diffusionLoss, unpackCoefficients } from '@fovea/diffusion';
+import { addNoise, diffusionLoss, noiseContrast, unpackCoefficients } from '@fovea/diffusion';
 import { clipLogits, type EncoderOutput, l2Normalise } from '@fovea/models';
+import type { Recipe } from '@fovea/recipe';
 import { crossEntropy, type NamedTensors, type Tensor, tf } from '@fovea/tensor';
-import type { Networks } from './networks.ts';
+import type { Condition, Networks } from './networks.ts';
 
 /** What a step reads besides parameters; P pictures, N = P · draws noisy versions of them. */
 export interface StepInputs extends NamedTensors {
@@ -13,7 +14,7 @@ export interface StepInputs extends NamedTensors {
   targets: Tensor;
   /** [P] int32 class indices. */
   labels: Tensor;
-  /** [N, 3, H, W] standard normal; row i·draws + d belongs to picture i. */
+  /** [N, C, H, W], as what is denoised, standard normal; row i·draws + d belongs to picture i. */
   noise: Tensor;
   /** [N] in [0, 1]. */
   t: Tensor;
@@ -58,7 +59,8 @@ export function feedbackLoss(
   p: NamedTensors,
   output: EncoderOutput,
   inputs: StepInputs,
-  { connector, denoiser }: Networks,
+  { connector, denoiser, clean: cleanOf }: Networks,
+  loss: Recipe['diffusion']['loss'],
 ): Tensor {
   const draws = inputs.noise.shape[0] / inputs.pixels.shape[0];
   const repeat = (x: Tensor): Tensor => {
@@ -66,10 +68,41 @@ export function feedbackLoss(
     const tiled = tf.tile(tf.expandDims(x, 1), [1, draws, ...x.shape.slice(1).map(() => 1)]);
     return tf.reshape(tiled, [-1, ...x.shape.slice(1)]);
   };
-  const clean = repeat(tf.sub(tf.mul(inputs.targets, 2), 1)); // [N, 3, H, W] in [−1, 1]
+  const clean = repeat(cleanOf(p, inputs.targets, inputs.latentNoise)); // [N, C, H, W]
   const coefficients = unpackCoefficients(inputs.coefficients);
   const noisy = addNoise(clean, inputs.noise, coefficients);
-  const { vector, tokens } = connector.connect(p, output);
-  const predicted = denoiser.predict(p, noisy, inputs.t, { vector: repeat(vector), tokens: repeat(tokens) });
-  return tf.mean(diffusionLoss(predicted, clean, inputs.noise, coefficients, denoiser.prediction));
+  const condition = connector.connect(p, output, { tokens: inputs.tokens, dropped: inputs.dropped }, repeat);
+  const predict = (x: Tensor, t: Tensor, told: Condition, seen: EncoderOutput) => denoiser.predict(p, x, t, told, seen);
+  if (loss.kind === 'mse') {
+    const predicted = predict(noisy, inputs.t, condition, repeatOutput(output, repeat));
+    return tf.mean(diffusionLoss(predicted, clean, inputs.noise, coefficients, denoiser.prediction));
+  }
+  const n = noisy.shape[0];
+  const rows = (x: Tensor) =>
+    tf.reshape(tf.tile(tf.expandDims(x, 1), [1, n, ...Array(x.rank - 1).fill(1)]), [n * n, ...x.shape.slice(1)]); // each n times
+  const cycles = (x: Tensor) => tf.tile(x, [n, ...Array(x.rank - 1).fill(1)]); // all, n times over
+  const every = mapTensors(condition, cycles);
+  const predicted = predict(
+    rows(noisy),
+    rows(inputs.t),
+    every,
+    repeatOutput(output, (x) => cycles(repeat(x))),
+  );
+  const target = tf.add(tf.mul(clean, coefficients.x), tf.mul(inputs.noise, coefficients.e)) as Tensor;
+  const { temperature } = loss;
+  return noiseContrast(tf.reshape(predicted, [n, n, ...clean.shape.slice(1)]), target, { temperature });
 }
+
+const mapTensors = ({ tokens, vector }: Condition, fn: (x: Tensor) => Tensor): Condition => ({
+  ...(tokens && { tokens: fn(tokens) }),
+  ...(vector && { vector: fn(vector) }),
+});
+
+/** An encoder's output with as many rows as something makes of it. */
+export const repeatOutput = (output: EncoderOutput, repeat: (x: Tensor) => Tensor): EncoderOutput => ({
+  hidden: repeat(output.hidden),
+  normed: repeat(output.normed),
+  pooled: repeat(output.pooled),
+  embeds: repeat(output.embeds),
+  ...(output.maps && { maps: output.maps.map(repeat) }),
+});

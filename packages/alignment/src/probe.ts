@@ -2,16 +2,9 @@
 // condition gap (loss under another picture's condition minus loss under the own one; above 0 the condition is used).
 
 import type { Dataset } from '@fovea/data';
-import {
-  type CompileOptions,
-  compile,
-  type Frozen,
-  mapValues,
-  type NumericArray,
-  type Program,
-  type Spec,
-} from '@fovea/tensor';
-import { noiseFor, timestepsOf } from './batch.ts';
+import { type CompileOptions, compile, mapValues, type NumericArray, type Program, type Spec } from '@fovea/tensor';
+import { drawsFor, timestepsOf } from './batch.ts';
+import type { Constants } from './networks.ts';
 import { probeObjective, probeSignature, probeStep, type StepContext } from './step.ts';
 
 const PICTURES = 64;
@@ -44,17 +37,16 @@ export class Probe {
   static async open(
     context: StepContext,
     trainable: Record<string, Spec>,
-    constants: Record<string, Frozen>,
+    constants: Constants,
     dataset: Dataset,
     options: CompileOptions,
   ): Promise<Probe> {
-    const { recipe, stage } = context;
+    const { recipe, stage, networks } = context;
     const program = await compile(
       probeStep(context),
-      { ...probeSignature(PICTURES, recipe, trainable), constants },
+      { ...probeSignature(PICTURES, trainable, networks), constants },
       options,
     );
-    const size = 3 * recipe.data.imageSize ** 2;
     const batches: Record<string, NumericArray>[] = [];
     for (let i = 0; i < CHUNKS; i++) {
       const query = {
@@ -63,10 +55,9 @@ export class Probe {
         first: i * PICTURES,
         pictures: PICTURES,
         draws: 1,
-        size,
       };
       const { pixels, labels } = await dataset.trainBatch({ ...query, size: PICTURES });
-      batches.push({ pixels, labels, ...noiseFor(query, recipe, timestepsOf(recipe, stage)) });
+      batches.push({ pixels, labels, ...drawsFor(query, recipe, networks, timestepsOf(recipe, stage)) });
     }
     return new Probe(context, program, batches, Object.keys(trainable));
   }

@@ -16,6 +16,7 @@ import {
   tf,
   valueAndGrads,
 } from '@fovea/tensor';
+import { philox } from '@fovea/tensor/random';
 import { ratesOf } from './groups.ts';
 import { lossScaleSpecs, nextLossScale, SCALE } from './loss-scale.ts';
 import { isText, loraOf, moduleOf } from './model.ts';
@@ -25,16 +26,23 @@ import { clipByGlobalNorm, globalNorm, optimiserOf } from './optim.ts';
 
 /** Prefixes of a step's state and constants. */
 export const REFERENCE = 'reference/';
+/** The constant that holds the class names, as the text tower reads them. */
+export const NAMES = 'names';
 
-/** Shapes of a step's inputs for P pictures and `draws` noisy versions of each. */
-export function inputSpecs(pictures: number, draws: number, size: number): Record<string, Spec> {
+/** Shapes of a step's inputs for P pictures and `draws` noisy versions of each; what nothing draws is left out. */
+export function inputSpecs(pictures: number, draws: number, networks: Networks): Record<string, Spec> {
   const n = pictures * draws;
+  const { imageSize, latent, connector, drawsLatents } = networks;
+  const patches = connector.draw?.(philox(0, 'shape')).length;
   return {
-    pixels: { shape: [pictures, 3, size, size], dtype: 'float32' },
+    pixels: { shape: [pictures, 3, imageSize, imageSize], dtype: 'float32' },
     labels: { shape: [pictures], dtype: 'int32' },
-    noise: { shape: [n, 3, size, size], dtype: 'float32' },
+    noise: { shape: [n, ...latent], dtype: 'float32' },
     t: { shape: [n], dtype: 'float32' },
     coefficients: { shape: [n, 4], dtype: 'float32' },
+    ...(patches !== undefined && { tokens: { shape: [n, patches], dtype: 'int32' } }),
+    ...(connector.dropout > 0 && { dropped: { shape: [n], dtype: 'float32' } }),
+    ...(drawsLatents && { latentNoise: { shape: [pictures, ...latent], dtype: 'float32' } }),
   };
 }
 
@@ -42,8 +50,9 @@ export function stepSignature(
   stage: Stage,
   recipe: Recipe,
   trainable: Record<string, Spec>,
+  networks: Networks,
 ): Pick<Signature, 'inputs' | 'state'> {
-  const all = inputSpecs(stage.batch, recipe.diffusion.draws, recipe.data.imageSize);
+  const all = inputSpecs(stage.batch, recipe.diffusion.draws, networks);
   const inputs = stage.stage === 'pretrain' ? { pixels: all.pixels, labels: all.labels } : all;
   return {
     inputs: { ...inputs, scalars: { shape: [3], dtype: 'float32' } },
@@ -71,6 +80,8 @@ export interface StepContext {
   role: Role;
   recipe: Recipe;
   networks: Networks;
+  /** Takes the names of parameters that some objective reads. */
+  touched?: Set<string>;
   /** Slices that the batch is cut into. @default what {@link slicesOf} says */
   slices?: number;
 }
@@ -113,8 +124,14 @@ function steadyTerms({ stage, networks }: StepContext, { p, inputs, output, text
   return terms;
 }
 
-const feedbackTerm = ({ networks }: StepContext, { p, output }: Encoded, inputs: StepInputs): Tensor =>
-  feedbackLoss(p, output, inputs, networks);
+const feedbackTerm = ({ networks, recipe }: StepContext, { p, output }: Encoded, inputs: StepInputs): Tensor =>
+  feedbackLoss(p, output, inputs, networks, recipe.diffusion.loss);
+
+/** Features of the class names, [C, projection]. */
+function nameFeatures({ networks }: StepContext, p: NamedTensors): Tensor {
+  if (!networks.text) throw new Error('the stage reads names, and the encoder has no text tower');
+  return networks.text.encode(p, p[NAMES]);
+}
 
 const hasContrastive = (stage: Stage) =>
   stage.stage === 'pretrain' || (stage.stage === 'align' && stage.contrastive > 0);
@@ -151,22 +168,23 @@ function differentiate(
   constants: NamedTensors,
   scale?: Tensor,
 ): Record<string, Gradient> {
-  const { stage, networks } = context;
+  const { stage, networks, touched } = context;
   const all = effective(context, params, constants);
-  const texts = hasContrastive(stage) ? networks.text.encode(all, all.bags) : null;
+  const texts = hasContrastive(stage) ? nameFeatures(context, all) : null;
   const textNames = Object.keys(params).filter(isText);
   const inner = Object.fromEntries(Object.entries(params).filter(([name]) => !isText(name)));
   const { mean } = microBatches(context.slices ?? slicesOf(context), inputs, (slice) => {
     const leaves: NamedTensors = texts && textNames.length > 0 ? { ...inner, [TEXTS]: texts } : inner;
     const mean: NamedTensors = {};
     for (const [key, objective] of Object.entries(objectives)) {
-      const { aux, grads } = valueAndGrads((given) => {
+      const { aux, grads, unused } = valueAndGrads((given) => {
         const p = effective(context, { ...params, ...given }, constants);
         const output = networks.encoder.encode(p, slice.pixels);
         const terms = objective({ p, inputs: slice, output, texts: given[TEXTS] ?? texts });
         const value = weighted(stage, terms) as Tensor;
         return { value: scale ? tf.mul(value, tf.reshape(scale, [])) : value, aux: terms };
       }, leaves);
+      for (const name of Object.keys(leaves)) if (!unused.includes(name)) touched?.add(name);
       Object.assign(mean, prefixed(`${key}/term/`, aux), prefixed(`${key}/grad/`, grads));
     }
     return { mean };
@@ -176,9 +194,10 @@ function differentiate(
     if (features) {
       const towers = Object.fromEntries(textNames.map((name) => [name, params[name]]));
       const pulled = valueAndGrads(
-        (given) => ({ value: tf.sum(tf.mul(networks.text.encode({ ...all, ...given }, all.bags), features)) }),
+        (given) => ({ value: tf.sum(tf.mul(nameFeatures(context, { ...all, ...given }), features)) }),
         towers,
       );
+      for (const name of textNames) touched?.add(name);
       Object.assign(grads, pulled.grads);
     }
     const unscaled = scale ? mapValues(grads, (g) => tf.div(g, tf.reshape(scale, []))) : grads;
@@ -232,11 +251,14 @@ export function trainStep(context: StepContext): StepFunction {
     const optimiser = optimiserOf(context.stage, ratesOf(context.stage, params));
     const { scalars, ...batch } = inputs;
     const given = { ...batch, targets: batch.pixels } as StepInputs;
-    const { terms, grads } = gradient(context, given, params, constants, state[SCALE]);
+    const touched = new Set<string>();
+    const { terms, grads } = gradient({ ...context, touched }, given, params, constants, state[SCALE]);
     const loss = weighted(context.stage, terms) ?? tf.scalar(0);
     const health = tf.add(loss, globalNorm(grads));
     const scaling = scales(context.recipe) ? nextLossScale(state, health) : {};
-    const next = optimiser.update(params, clipByGlobalNorm(grads, context.stage.clip), state, scalars);
+    // As in PyTorch, what no objective reads has no gradient, and neither learns nor decays.
+    const read = Object.fromEntries(Object.entries(params).filter(([name]) => touched.has(name)));
+    const next = optimiser.update(read, clipByGlobalNorm(grads, context.stage.clip), state, scalars);
     const modules = groupByModule(grads);
     return {
       outputs: {
@@ -246,6 +268,7 @@ export function trainStep(context: StepContext): StepFunction {
         ...prefixed('norm/', mapValues(modules, globalNorm)),
       },
       state: {
+        ...state,
         ...prefixed('p/', next.params),
         ...next.state,
         ...scaling,
@@ -261,8 +284,9 @@ export function diagnosticSignature(
   stage: Stage,
   recipe: Recipe,
   trainable: Record<string, Spec>,
+  networks: Networks,
 ): Pick<Signature, 'inputs'> {
-  const { inputs, state = {} } = stepSignature(stage, recipe, trainable);
+  const { inputs, state = {} } = stepSignature(stage, recipe, trainable, networks);
   const { scalars: _scalars, ...batch } = inputs;
   const kept = Object.fromEntries(Object.entries(state).filter(([name]) => name.startsWith('p/') || name === SCALE));
   return { inputs: { ...batch, ...kept } };
@@ -289,10 +313,10 @@ function groupByModule(grads: NamedTensors): Record<string, NamedTensors> {
 /** Inputs of the probe: a batch, and the trainable parameters under `p/`. */
 export function probeSignature(
   pictures: number,
-  recipe: Recipe,
   trainable: Record<string, Spec>,
+  networks: Networks,
 ): Pick<Signature, 'inputs'> {
-  return { inputs: { ...inputSpecs(pictures, 1, recipe.data.imageSize), ...prefixed('p/', trainable) } };
+  return { inputs: { ...inputSpecs(pictures, 1, networks), ...prefixed('p/', trainable) } };
 }
 
 /** The terms of a fixed batch, without a gradient: steady ones, and the feedback loss matched and shuffled. */
@@ -304,7 +328,7 @@ export function probeStep(context: StepContext): StepFunction {
       p,
       inputs: batch,
       output: context.networks.encoder.encode(p, batch.pixels),
-      texts: hasContrastive(context.stage) ? context.networks.text.encode(p, p.bags) : null,
+      texts: hasContrastive(context.stage) ? nameFeatures(context, p) : null,
     };
     const terms = steadyTerms(context, encoded);
     if (context.stage.stage !== 'pretrain') {

@@ -3,7 +3,7 @@
 
 import { decodeSafetensors, readCheckpoint, type Store } from '@fovea/artifacts';
 import { sample } from '@fovea/diffusion';
-import { bagsOf, l2Normalise, mergeLora, type ParamSpecs, type Weights } from '@fovea/models';
+import { l2Normalise, mergeLora, type ParamSpecs, unknownWords, type Weights } from '@fovea/models';
 import type { Recipe } from '@fovea/recipe';
 import {
   compile,
@@ -15,9 +15,9 @@ import {
   type Tensor,
   tf,
 } from '@fovea/tensor';
-import { fillNormal } from '@fovea/tensor/random';
+import { fillNormal, philox } from '@fovea/tensor/random';
 import { recipeLora } from './model.ts';
-import { builtinNetworks, type Networks } from './networks.ts';
+import { type Networks, openNetworks, type TextTower } from './networks.ts';
 import { decodeWeights, type WeightFile } from './weights.ts';
 
 const CHUNK = 128;
@@ -78,9 +78,10 @@ export class EncoderSubject {
   static async open(
     file: WeightFile,
     recipe: Recipe,
+    recipeDir: string,
     options: { threads?: number; device?: Device } = {},
   ): Promise<EncoderSubject> {
-    const networks = builtinNetworks(recipe, file.vocabulary.length);
+    const networks = await openNetworks(recipe, recipeDir, file.vocabulary);
     return new EncoderSubject(await compile(...imageTower(file.weights, networks), options), file, networks);
   }
 
@@ -100,19 +101,22 @@ export class EncoderSubject {
 
   /** Class names -> [names.length, dim]. */
   async textFeatures(names: string[]): Promise<Float32Array> {
-    const { vocabulary, weights } = this.#file;
-    const { text } = this.#networks;
+    const text = this.#networks.text as TextTower;
+    const described = text.describe(names);
     const program = await compile(
-      ({ bags }, _state, p) => ({ outputs: { features: l2Normalise(text.encode(p, bags)) } }),
-      {
-        inputs: { bags: { shape: [names.length, vocabulary.length], dtype: 'float32' } },
-        constants: frozen(weights, text.specs),
-      },
+      ({ given }, _state, p) => ({ outputs: { features: l2Normalise(text.encode(p, given)) } }),
+      { inputs: { given: described }, constants: frozen(this.#file.weights, text.specs) },
     );
-    const { features } = await program.run({ bags: bagsOf(names, vocabulary) });
+    const { features } = await program.run({ given: described.data });
     const copy = (features as Float32Array).slice();
     await program.dispose();
     return copy;
+  }
+
+  /** Class names, or words of them, that the text tower cannot read; all of them where there is no text tower. */
+  unreadable(names: readonly string[]): string[] {
+    if (this.#networks.text === null) return [...names];
+    return this.vocabulary.length === 0 ? [] : unknownWords([...names], this.vocabulary);
   }
 
   dispose(): Promise<void> {
@@ -130,27 +134,42 @@ export interface ReconstructionOptions {
 
 /**
  * Pictures drawn from noise by the checkpoint's denoiser under its encoder's condition of `pixels` [n, 3, H, W]; the
- * noise belongs to (seed, row), so two checkpoints start from the same. Values are clamped to [0, 1].
+ * noise belongs to (seed, row), so two checkpoints start from the same. Values are clamped to [0, 1]. Null for a denoiser of
+ * latents.
  */
 export async function reconstruct(
   { weights, vocabulary }: WeightFile,
   recipe: Recipe,
+  recipeDir: string,
   pixels: Float32Array,
   n: number,
   options: ReconstructionOptions,
-): Promise<Float32Array> {
-  const { encoder, connector, denoiser } = builtinNetworks(recipe, vocabulary.length);
+): Promise<Float32Array | null> {
+  const networks = await openNetworks(recipe, recipeDir, vocabulary);
+  if (recipe.autoencoder !== null) return null;
+  const { encoder, connector, denoiser } = networks;
   const { imageSize } = recipe.data;
   const picture = { shape: [n, 3, imageSize, imageSize], dtype: 'float32' as const };
+  const chosen = Array.from({ length: n }, (_, i) =>
+    connector.draw?.(philox(options.seed, 'reconstruct/tokens', 0, i)),
+  );
+  const tokens = Int32Array.from(chosen.flatMap((each) => [...(each ?? [])]));
+  const drawn: Signature['inputs'] = connector.draw
+    ? { tokens: { shape: [n, tokens.length / n], dtype: 'int32' } }
+    : {};
   const program = await compile(
-    ({ pixels: source, x, t }, _state, p) => {
-      const condition = connector.connect(p, encoder.encode(p, source));
+    ({ pixels: source, x, t, ...given }, _state, p) => {
+      const seen = encoder.encode(p, source);
+      const condition = connector.connect(p, seen, given, (rows) => rows);
       const times = tf.broadcastTo(t, [n]) as Tensor;
-      return { outputs: { prediction: denoiser.predict(p, x, times, condition) } };
+      return { outputs: { prediction: denoiser.predict(p, x, times, condition, seen) } };
     },
     {
-      inputs: { pixels: picture, x: picture, t: { shape: [1], dtype: 'float32' } },
-      constants: frozen(weights, { ...encoder.specs, ...connector.specs, ...denoiser.specs }),
+      inputs: { pixels: picture, x: picture, t: { shape: [1], dtype: 'float32' }, ...drawn },
+      constants: {
+        ...frozen(weights, { ...encoder.specs, ...connector.specs, ...(!denoiser.isFrozen && denoiser.specs) }),
+        ...networks.frozen,
+      },
     },
     { threads: options.threads, device: options.device },
   );
@@ -158,7 +177,8 @@ export async function reconstruct(
   const size = pixels.length / n;
   for (let i = 0; i < n; i++) fillNormal(noise, i * size, size, options.seed, 'reconstruct', 0, i);
   const network = async (x: Float32Array, t: number) =>
-    (await program.run({ pixels, x, t: Float32Array.of(t) })).prediction as Float32Array;
+    (await program.run({ pixels, x, t: Float32Array.of(t), ...(connector.draw && { tokens }) }))
+      .prediction as Float32Array;
   const { target } = recipe.diffusion;
   const out = await sample(network, noise, { steps: options.steps, target, prediction: denoiser.prediction });
   await program.dispose();

@@ -3,17 +3,17 @@
 
 import { decodeSafetensors, encodeSafetensors, FoveaError, readCheckpoint, type Store } from '@fovea/artifacts';
 import type { Dataset } from '@fovea/data';
-import { bagsOf, initialise, type ParamSpecs, type Weights } from '@fovea/models';
+import { initialise, type ParamSpecs, type Weights } from '@fovea/models';
 import type { Recipe, Role, Round, Stage } from '@fovea/recipe';
 import { compile, type NumericArray, type Program, sizeOf } from '@fovea/tensor';
 import { stepBatch } from './batch.ts';
 import { explainDivergence } from './divergence.ts';
 import { lossScaleStart, SCALE } from './loss-scale.ts';
 import { trainableSpecs } from './model.ts';
-import { builtinNetworks, type Networks } from './networks.ts';
+import { type Constants, type Networks, openNetworks } from './networks.ts';
 import { stepScalars } from './optim.ts';
 import { Probe, type ProbeResult } from './probe.ts';
-import { REFERENCE, type StepContext, scales, stepSignature, trainStep } from './step.ts';
+import { NAMES, REFERENCE, type StepContext, scales, stepSignature, trainStep } from './step.ts';
 import { decodeWeights, encodeWeights, startingWeights, type WeightFile } from './weights.ts';
 
 export interface RoundRequest {
@@ -89,9 +89,9 @@ export class Trainer {
     if (round.stage === 'init') return this.#init(recipe, recipeDir, dataset);
     const base = await this.#load(request.base as string);
     const stage = recipe.stages[round.stageIndex];
-    const networks = builtinNetworks(recipe, base.file.vocabulary.length);
+    const networks = await openNetworks(recipe, recipeDir, base.file.vocabulary);
     const specs = trainableSpecs(stage, networks);
-    const start = await startOfStage(specs, base, round, recipe);
+    const start = await startOfStage(specs, base, round, recipe, networks);
     const { program, probe } = await this.#prepare(request, stage, networks, specs, base, dataset, report);
     program.setState(start);
     const before = await probe.run((name) => program.getState(`p/${name}`));
@@ -100,15 +100,15 @@ export class Trainer {
         context: { stage, role: roleOf(round), recipe, networks },
         step,
         trainable: asTensors(specs),
-        constants: await this.#constants(stage, specs, base, dataset),
+        constants: await this.#constants(stage, networks, specs, base, dataset),
         batch,
         state: (name) => program.getState(name),
       });
-    const metrics = await this.#loop(program, dataset, request, stage, report, signal, explain);
+    const metrics = await this.#loop(program, dataset, request, stage, networks, report, signal, explain);
     await program.settle();
     const after = await probe.run((name) => program.getState(`p/${name}`));
     checkAfter(after, round, stage);
-    return this.#save(program, recipe, specs, base, round, metrics, before, after);
+    return this.#save(program, recipe, networks, specs, base, round, metrics, before, after);
   }
 
   async #init(recipe: Recipe, recipeDir: string, dataset: Dataset): Promise<RoundResult> {
@@ -154,12 +154,12 @@ export class Trainer {
     this.#prepared = null;
     report({ step: 0, steps: round.steps, text: 'compiling the step' });
     const context: StepContext = { stage, role: roleOf(round), recipe, networks };
-    const constants = await this.#constants(stage, specs, base, dataset);
+    const constants = await this.#constants(stage, networks, specs, base, dataset);
     const trainable = asTensors(specs);
     const { threads, device, precision } = recipe.engine;
     const program = await compile(
       trainStep(context),
-      { ...stepSignature(stage, recipe, trainable), constants },
+      { ...stepSignature(stage, recipe, trainable, networks), constants },
       { threads, device, precision },
     );
     const probe = await Probe.open(context, trainable, constants, dataset, { threads, device });
@@ -168,18 +168,17 @@ export class Trainer {
   }
 
   /** Frozen tensors of a step: what the stage does not train, the class names' bags, and the starting encoder for retention. */
-  async #constants(stage: Stage, specs: ParamSpecs, base: Base, dataset: Dataset) {
-    const frozen: Record<string, { shape: number[]; dtype: 'float32'; data: Float32Array }> = {};
+  async #constants(stage: Stage, networks: Networks, specs: ParamSpecs, base: Base, dataset: Dataset) {
+    const frozen: Constants = { ...networks.frozen };
     const add = (name: string, { shape, data }: Weights[string]) => {
       frozen[name] = { shape, dtype: 'float32', data };
     };
     for (const [name, weight] of Object.entries(base.file.weights)) if (!(name in specs)) add(name, weight);
-    const { vocabulary } = base.file;
-    add('bags', { shape: [dataset.classes.length, vocabulary.length], data: bagsOf(dataset.classes, vocabulary) });
+    if (networks.text) frozen[NAMES] = networks.text.describe(dataset.classes);
     if (stage.stage === 'align' && stage.retention > 0) {
       const start = await this.#startOf(base);
       for (const [name, weight] of Object.entries(start))
-        if (/^visual_projection|^vision_model/.test(name)) add(REFERENCE + name, weight);
+        if (name in networks.encoder.specs) add(REFERENCE + name, weight);
     }
     return frozen;
   }
@@ -199,6 +198,7 @@ export class Trainer {
     dataset: Dataset,
     request: RoundRequest,
     stage: Stage,
+    networks: Networks,
     report: (progress: RoundProgress) => void,
     signal: AbortSignal,
     explain: (step: number, batch: Record<string, NumericArray>) => Promise<FoveaError>,
@@ -209,12 +209,12 @@ export class Trainer {
     const norms: Record<string, number> = {};
     const started = this.#options.now();
     let reported = started;
-    let next = stepBatch(dataset, recipe, stage, round.firstStep);
+    let next = stepBatch(dataset, recipe, stage, round.firstStep, networks);
     for (let i = 0; i < round.steps; i++) {
       signal.throwIfAborted();
       const step = round.firstStep + i;
       const batch = await next;
-      if (i + 1 < round.steps) next = stepBatch(dataset, recipe, stage, step + 1);
+      if (i + 1 < round.steps) next = stepBatch(dataset, recipe, stage, step + 1, networks);
       next.catch(() => {});
       const out = await program.run({ ...batch, scalars: stepScalars(step, stage.steps, stage) });
       if (!Number.isFinite(out.health[0])) {
@@ -254,6 +254,7 @@ export class Trainer {
   async #save(
     program: Program,
     recipe: Recipe,
+    networks: Networks,
     specs: ParamSpecs,
     base: Base,
     round: Round,
@@ -263,7 +264,7 @@ export class Trainer {
   ): Promise<RoundResult> {
     const weights: Weights = { ...base.file.weights };
     const moments = new Map<string, { shape: number[]; data: Float32Array }>();
-    const { state = {} } = stepSignature(recipe.stages[round.stageIndex], recipe, asTensors(specs));
+    const { state = {} } = stepSignature(recipe.stages[round.stageIndex], recipe, asTensors(specs), networks);
     for (const [name, { shape }] of Object.entries(state)) {
       const tensor = { shape, data: program.getState(name) as Float32Array };
       if (name.startsWith('p/')) weights[name.slice(2)] = tensor;
@@ -311,6 +312,7 @@ async function startOfStage(
   base: Base,
   round: Round,
   recipe: Recipe,
+  networks: Networks,
 ): Promise<Record<string, NumericArray>> {
   const fresh = initialise(
     Object.fromEntries(Object.entries(specs).filter(([name]) => !(name in base.file.weights))),
@@ -320,7 +322,7 @@ async function startOfStage(
   const scaling = scales(recipe) ? lossScaleStart() : {};
   const dataOf = (name: string) => (base.file.weights[name] ?? fresh[name]).data;
   const state: Record<string, NumericArray> = {};
-  const { state: wanted = {} } = stepSignature(recipe.stages[round.stageIndex], recipe, asTensors(specs));
+  const { state: wanted = {} } = stepSignature(recipe.stages[round.stageIndex], recipe, asTensors(specs), networks);
   for (const [name, { shape }] of Object.entries(wanted)) {
     const parameter = name.match(/^(?:p|ema)\/(.*)$/)?.[1];
     const first = parameter === undefined ? (scaling[name] ?? new Float32Array(sizeOf(shape))) : dataOf(parameter);

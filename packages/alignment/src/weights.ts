@@ -5,10 +5,10 @@ import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { decodeSafetensors, encodeSafetensors, FoveaError } from '@fovea/artifacts';
 import { initialise, type ParamSpecs, unknownWords, vocabularyOf, type Weights } from '@fovea/models';
-import type { Recipe } from '@fovea/recipe';
+import { coverageOf, type Recipe } from '@fovea/recipe';
 import { BUILTIN } from './builtin.ts';
 import { modelSpecs } from './model.ts';
-import { builtinNetworks } from './networks.ts';
+import { openNetworks } from './networks.ts';
 
 export interface WeightFile {
   weights: Weights;
@@ -84,24 +84,39 @@ export function checkWeights({ weights }: WeightFile, specs: ParamSpecs, where: 
   }
 }
 
-/** The weights that a run starts from: the recipe's, checked, or fresh ones drawn from its seed. */
+/** The weights that a run starts from: the recipe's and its encoder folder's, checked, the rest drawn from its seed. */
 export async function startingWeights(
   recipe: Recipe,
   recipeDir: string,
   classes: readonly string[],
 ): Promise<WeightFile> {
-  if (recipe.weights === null) {
-    const vocabulary = vocabularyOf(classes);
-    return { weights: initialise(modelSpecs(builtinNetworks(recipe, vocabulary.length)), recipe.seed), vocabulary };
+  const given = recipe.weights === null ? null : await readWeightFile(recipe.weights, recipeDir);
+  const vocabulary = given?.vocabulary ?? (recipe.encoder.kind === 'builtin' ? vocabularyOf(classes) : []);
+  const networks = await openNetworks(recipe, recipeDir, vocabulary);
+  const specs = modelSpecs(networks);
+  if (given === null) {
+    const folder = (await networks.start?.()) ?? {};
+    const rest = Object.fromEntries(Object.entries(specs).filter(([name]) => !(name in folder)));
+    return { weights: { ...initialise(rest, recipe.seed), ...folder }, vocabulary };
   }
-  const file = await readWeightFile(recipe.weights, recipeDir);
-  checkWeights(file, modelSpecs(builtinNetworks(recipe, file.vocabulary.length)), `"${recipe.weights}"`);
+  const covered = coverageOf(recipe).feedback ? specs : { ...networks.encoder.specs, ...networks.text?.specs };
+  const weights = pick(given.weights, covered, coverageOf(recipe).feedback);
+  checkWeights({ weights, vocabulary }, covered, `"${recipe.weights}"`);
   const needsNames = recipe.stages.some((stage) => stage.stage === 'align' && stage.contrastive > 0);
-  const unknown = unknownWords(classes, file.vocabulary);
+  const unknown = unknownWords(classes, vocabulary);
   if (needsNames && unknown.length > 0) {
     throw new FoveaError(
       `The text tower of "${recipe.weights}" does not know the words ${unknown.slice(0, 8).join(', ')} of the class names; set "contrastive: 0" in the align stage, or train from scratch.`,
     );
   }
-  return file;
+  const rest = Object.fromEntries(Object.entries(specs).filter(([name]) => !(name in covered)));
+  return { weights: { ...weights, ...initialise(rest, recipe.seed) }, vocabulary };
 }
+
+/** All of a file's weights, or, where it is to give the encoder alone, without its own projector and denoiser. */
+const pick = (weights: Weights, covered: ParamSpecs, isAll: boolean): Weights =>
+  isAll
+    ? weights
+    : Object.fromEntries(
+        Object.entries(weights).filter(([name]) => name in covered || !/^(denoiser|projector)\./.test(name)),
+      );

@@ -138,6 +138,15 @@ function siglipTexts(config: unknown, where: string): TextHalf {
   return { specs, length: c.positions, encode: (p, ids) => siglipText(p, ids, c) };
 }
 
+/** The config.json of a folder's picture half alone, as transformers writes that model. */
+export function pictureConfig(family: string, config: Record<string, unknown>): Record<string, unknown> {
+  if (family !== 'clip' && family !== 'siglip') return config;
+  const own = (config.vision_config ?? {}) as Record<string, unknown>;
+  const shared = family === 'clip' ? { projection_dim: config.projection_dim } : {};
+  const architecture = family === 'clip' ? 'CLIPVisionModelWithProjection' : 'SiglipVisionModel';
+  return { ...own, ...shared, architectures: [architecture], model_type: `${family}_vision_model` };
+}
+
 /** A folder of open_clip's: its ViTs under Hugging Face's names, a timm ConvNeXt under its own. */
 async function openOpenClip(folder: string, json: unknown): Promise<PretrainedEncoder> {
   const where = `"${path.basename(folder)}/${OPEN_CLIP}"`;

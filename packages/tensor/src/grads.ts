@@ -11,6 +11,8 @@ export interface GradResult {
   grads: NamedTensors;
   /** Whatever else `fn` reported. */
   aux: NamedTensors;
+  /** Parameters that `fn` does not use, whose gradients are therefore zero. */
+  unused: string[];
 }
 
 /**
@@ -32,5 +34,10 @@ export function valueAndGrads(
   };
   const xs = names.map((name) => params[name]);
   const { value, grads } = tf.engine().gradients(() => used(...xs) as never, xs as never, undefined, true);
-  return { value, grads: Object.fromEntries(names.map((name, i) => [name, grads[i] ?? tf.zerosLike(xs[i])])), aux };
+  return {
+    value,
+    grads: Object.fromEntries(names.map((name, i) => [name, grads[i] ?? tf.zerosLike(xs[i])])),
+    aux,
+    unused: names.filter((_, i) => !grads[i]),
+  };
 }

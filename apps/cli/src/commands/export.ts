@@ -11,7 +11,7 @@ import {
   writeExport,
 } from '@fovea/alignment';
 import { FoveaError, type Store } from '@fovea/artifacts';
-import { type CommittedRound, committedRounds } from '@fovea/jobs';
+import { type CommittedRound, committedRounds, type RunRecord } from '@fovea/jobs';
 import type { Recipe } from '@fovea/recipe';
 import { runOnnx } from '@fovea/tensor';
 import { philox } from '@fovea/tensor/random';
@@ -56,8 +56,8 @@ export default defineCommand({
       console.log(args.json ? JSON.stringify(found, null, 2) : written.map((each) => shown(each)).join('\n'));
       return;
     }
-    const files = exportedFiles(file, recipe, checkpoint.id, batch);
-    const difference = await differenceOf(files, file, recipe, batch);
+    const files = await exportedFiles(file, checkpoint.run, checkpoint.id, batch);
+    const difference = await differenceOf(files, file, checkpoint.run, batch);
     const folder = resolved(args.out ?? path.join(home.runsDir, checkpoint.run.id, 'export'));
     const written = await writeOut(files, folder);
     if (args.json) {
@@ -75,13 +75,18 @@ export default defineCommand({
 const resolved = (file: string) => path.resolve(process.env.INIT_CWD ?? process.cwd(), file);
 
 /** Largest difference between the exported graph's features, in stock onnxruntime, and the checkpoint's own. */
-async function differenceOf(files: ExportedFile[], file: WeightFile, recipe: Recipe, batch: number): Promise<number> {
+async function differenceOf(
+  files: ExportedFile[],
+  file: WeightFile,
+  { recipe, recipeDir }: RunRecord,
+  batch: number,
+): Promise<number> {
   const onnx = files.find(({ name }) => name === 'encoder.onnx') as ExportedFile;
   const size = recipe.data.imageSize;
   const rng = philox(0, 'export');
   const pixels = Float32Array.from({ length: batch * 3 * size * size }, () => rng.uniform());
   const { features } = await runOnnx(onnx.bytes, { pixels: { data: pixels, shape: [batch, 3, size, size] } });
-  const subject = await EncoderSubject.open(file, recipe);
+  const subject = await EncoderSubject.open(file, recipe, recipeDir);
   const expected = await subject.imageFeatures(pixels, batch);
   await subject.dispose();
   const difference = features.reduce((worst, value, i) => Math.max(worst, Math.abs(value - expected[i])), 0);
