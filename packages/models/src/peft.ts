@@ -113,7 +113,9 @@ async function readJson(file: string): Promise<unknown> {
       `The adapter's configuration "${file}" cannot be read: ${why}; give a folder that PEFT saved.`,
     );
   };
-  const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch((error: NodeJS.ErrnoException) => fail(error.code ?? error.message));
+  const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(
+    (error: NodeJS.ErrnoException) => fail(error.code ?? error.message),
+  );
   try {
     const stats = await handle.stat();
     if (!stats.isFile()) fail('it is no regular file');
