@@ -10,17 +10,16 @@ import {
   type Adapter,
   adapterFiles,
   applyLora,
-  encodeImage,
+  type ClipVitConfig,
+  clipVit,
+  clipVitSpecs,
   loraSpecs,
   mergeLora,
-  PIXEL_MEAN,
-  PIXEL_STD,
   readAdapter,
-  type VisionConfig,
-  visionSpecs,
+  readClipVitConfig,
   type Weights,
 } from '@fovea/models';
-import { compile, mapValues, type NamedTensors, prefixed, type Tensor, tf } from '@fovea/tensor';
+import { compile, mapValues, type NamedTensors, prefixed, type Tensor } from '@fovea/tensor';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { checkParity, expectClose, readFixture, under } from './parity.ts';
 
@@ -34,28 +33,15 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
 
-function visionOf({ config }: { config: Record<string, number> }): VisionConfig {
-  return {
-    imageSize: config.image_size,
-    patchSize: config.patch_size,
-    width: config.hidden_size,
-    layers: config.num_hidden_layers,
-    heads: config.num_attention_heads,
-    mlpRatio: config.intermediate_size / config.hidden_size,
-    projection: config.projection_dim,
-  };
-}
-
-/** Transformers' tower is given normalised pixels; ours normalises them. */
-function tower(p: NamedTensors, pixels: Tensor, c: VisionConfig): NamedTensors {
-  const { tokens, embeds } = encodeImage(p, tf.add(tf.mul(pixels, PIXEL_STD), PIXEL_MEAN), c);
-  return { tokens, embeds };
+function tower(p: NamedTensors, pixels: Tensor, c: ClipVitConfig): NamedTensors {
+  const { hidden, embeds } = clipVit(p, pixels, c);
+  return { hidden, embeds };
 }
 
 async function opened(name: string) {
   const fixture = readFixture(name);
-  const c = visionOf(fixture.about);
-  const base = visionSpecs(c);
+  const c = readClipVitConfig(fixture.about.config, name);
+  const base = clipVitSpecs(c);
   return { fixture, c, base, ...(await readAdapter(fixtureFile(name), base)) };
 }
 
@@ -95,7 +81,7 @@ describe.each(Object.entries(TARGETS))('%s', (name, targets) => {
       constants: mapValues(merged, (tensor) => ({ ...tensor, dtype: 'float32' as const })),
     });
     const got = await program.run({ pixels: fixture.tensors['in/pixels'].data });
-    for (const key of ['tokens', 'embeds']) expectClose(got[key], fixture.tensors[`out/${key}`].data, key);
+    for (const key of ['hidden', 'embeds']) expectClose(got[key], fixture.tensors[`out/${key}`].data, key);
     await program.dispose();
   });
 

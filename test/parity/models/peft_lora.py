@@ -1,7 +1,7 @@
 """Adapters: a CLIP vision tower of transformers with peft's LoRA, once by a list of names, once rank-stabilised on every
 linear layer. The fixture names parameters as files do: the base as transformers', the adapters as peft's.
 
-    python test/parity/models/peft_lora.py
+    python test/parity/models/peft_lora.py && npm run format
 """
 
 import json
@@ -46,7 +46,7 @@ def adapted(name, **lora):
 
     def forward(pixels):
         given = model(pixel_values=pixels)
-        return {"tokens": given.last_hidden_state[:, 1:], "embeds": given.image_embeds}
+        return {"hidden": given.last_hidden_state, "embeds": given.image_embeds}
 
     write(f"peft-{name}", Named(model), {"pixels": draw("pixels", (2, 3, 8, 8))}, forward, {"config": CONFIG.to_dict()})
     folder = FIXTURES / f"peft-{name}"
