@@ -35,10 +35,10 @@ const stages = z.looseObject({ type: z.string(), normalizers: z.array(step).opti
 
 const definition = z.looseObject({
   added_tokens: z.array(z.looseObject({ id: z.int().nonnegative(), content: z.string() })),
-  normalizer: stages.nullish(),
-  pre_tokenizer: step.nullish(),
-  post_processor: step.nullish(),
-  decoder: step.nullish(),
+  normalizer: stages.nullable().default(null),
+  pre_tokenizer: step.nullable().default(null),
+  post_processor: step.nullable().default(null),
+  decoder: step.nullable().default(null),
   model: z.looseObject({ type: z.enum(['BPE', 'Unigram']) }),
 });
 
@@ -67,19 +67,22 @@ export function readTokenizer(folder: string): TextTokenizer {
     throw new FoveaError(`The tokenizer in ${folder} has no token ${text}, which it ends or pads texts with.`);
   };
   const [endId, padId] = [idOf(end), idOf(padding)];
+  const isEnded = tokenizer.encode('').ids.at(-1) === endId;
+  const cut = (ids: number[], length: number) =>
+    isEnded ? [...ids.slice(0, length - 1), endId] : ids.slice(0, length);
   return {
     encode(texts, length) {
       const ids = new Int32Array(texts.length * length).fill(padId);
       texts.forEach((text, row) => {
         const all = tokenizer.encode(text).ids;
-        ids.set(all.length > length ? [...all.slice(0, length - 1), endId] : all, row * length);
+        ids.set(all.length > length ? cut(all, length) : all, row * length);
       });
       return ids;
     },
   };
 }
 
-/** tokenizer_config.json, where it says no more about a special token than special_tokens_map.json that. */
+/** What tokenizer_config.json says, and special_tokens_map.json where that is silent. */
 function readSettings(folder: string): Settings {
   const parts = ['special_tokens_map.json', 'tokenizer_config.json'].map((name): Settings => {
     const file = path.join(folder, name);
@@ -130,7 +133,12 @@ function clipDefinition(folder: string, config: Settings): Definition {
     .map((line) => line.trimEnd().split(' '));
   const begin = config.bos_token ?? '<|startoftext|>';
   const end = config.eos_token ?? '<|endoftext|>';
-  const special = (content: string) => ({ id: vocab[content] ?? -1, content, special: true, normalized: false });
+  const special = (content: string) => {
+    const id = vocab[content];
+    if (id === undefined)
+      throw new FoveaError(`The file ${vocabFile} has no ${content}, which texts begin or end with; take it anew.`);
+    return { id, content, special: true, normalized: false };
+  };
   const json = {
     added_tokens: [special(begin), special(end)],
     normalizer: {
@@ -175,6 +183,8 @@ function lowerPlainly(found: Definition): Definition {
 function siglipDefinition(found: Definition, lowerCase: boolean): Definition {
   const given = found.normalizer ? (found.normalizer.normalizers ?? [found.normalizer]) : [];
   const replace = (pattern: string, content: string) => ({ type: 'Replace', pattern: { Regex: pattern }, content });
+  // The package stands in for every character map with one that loses emoji's joiner, which sentencepiece keeps.
+  const [hide, show] = [replace('\u200d', '\ue00d'), replace('\ue00d', '\u200d')];
   return {
     ...found,
     normalizer: {
@@ -182,7 +192,7 @@ function siglipDefinition(found: Definition, lowerCase: boolean): Definition {
       normalizers: [
         ...(lowerCase ? [{ type: 'Lowercase' }] : []),
         replace('[!-/:-@\\[-`{-~]', ''),
-        ...given.filter(({ type }) => type === 'Precompiled'),
+        ...given.flatMap((each) => (each.type === 'Precompiled' ? [hide, each, show] : [])),
         replace('\\s+', ' '),
         { type: 'Strip', strip_left: true, strip_right: true },
       ],

@@ -1,7 +1,7 @@
 """Writes the fixture of text-tokenizer.test.ts: folders as published, with what transformers makes of TEXTS.
 
-    text_tokenizer.py           the committed one, of tiny vocabularies (needs the package sentencepiece)
-    text_tokenizer.py FOLDER    CLIP's real vocabulary, from open_clip, into FOLDER/{files,json} and FOLDER/ids.json
+    text-tokenizer.py           the committed one, of tiny vocabularies (needs the package sentencepiece)
+    text-tokenizer.py FOLDER    CLIP's real vocabulary, from open_clip, into FOLDER/{files,json} and FOLDER/ids.json
 """
 
 import gzip
