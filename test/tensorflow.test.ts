@@ -8,10 +8,10 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
 import {
-  builtinNetworks,
   inputSpecs,
   modelSpecs,
   noiseFor,
+  openNetworks,
   stepScalars,
   stepSignature,
   trainableSpecs,
@@ -37,13 +37,13 @@ const recipe = recipeSchema.parse({
 });
 
 /** One align step on made-up weights and pictures: encode, denoise, backward, AdamW. */
-function alignStep() {
+async function alignStep() {
   const stage = recipe.stages[0] as AlignStage;
-  const networks = builtinNetworks(recipe, CLASSES);
+  const networks = await openNetworks(recipe, '', ['a', 'b', 'c']);
   const weights = initialise(modelSpecs(networks), 1);
   const trainable = mapValues(trainableSpecs(stage, networks), ({ shape }) => ({ shape, dtype: 'float32' as const }));
-  const bags = { shape: [CLASSES, CLASSES], data: Float32Array.of(1, 0, 0, 0, 1, 0, 0, 0, 1) };
-  const constants = mapValues({ ...weights, bags }, ({ shape, data }) => ({ shape, data, dtype: 'float32' as const }));
+  const names = { shape: [CLASSES, CLASSES], data: Float32Array.of(1, 0, 0, 0, 1, 0, 0, 0, 1) };
+  const constants = mapValues({ ...weights, names }, ({ shape, data }) => ({ shape, data, dtype: 'float32' as const }));
   for (const name of Object.keys(trainable)) delete constants[name];
   const { draws } = recipe.diffusion;
   const { imageSize } = recipe.data;
@@ -51,13 +51,13 @@ function alignStep() {
   const size = 3 * imageSize ** 2;
   const inputs: Record<string, NumericArray> = {
     pixels: Float32Array.from({ length: stage.batch * size }, () => rng.uniform()),
-    labels: Int32Array.from({ length: inputSpecs(stage.batch, draws, imageSize).labels.shape[0] }, () =>
+    labels: Int32Array.from({ length: inputSpecs(stage.batch, draws, networks).labels.shape[0] }, () =>
       rng.int(CLASSES),
     ),
     ...noiseFor({ seed: 0, stream: 'test', first: 0, pictures: stage.batch, draws, size }, recipe),
     scalars: stepScalars(0, stage.steps, stage),
   };
-  const signature = { ...stepSignature(stage, recipe, trainable), constants };
+  const signature = { ...stepSignature(stage, recipe, trainable, networks), constants };
   const state = mapValues(signature.state ?? {}, ({ shape }, name) =>
     name.startsWith('p/') ? weights[name.slice(2)].data : new Float32Array(sizeOf(shape)),
   );
@@ -72,7 +72,7 @@ function apart(wanted: NumericArray, got: NumericArray): number {
 
 describe.each(engines)('$name', (engine) => {
   it('takes the same training steps as the compiled engine', async () => {
-    const { fn, signature, inputs, state } = alignStep();
+    const { fn, signature, inputs, state } = await alignStep();
     let ours: Record<string, NumericArray> = state;
     let theirs: Record<string, NumericArray> = state;
     const stateOf = (values: Record<string, NumericArray>) =>
@@ -92,7 +92,7 @@ describe.each(engines)('$name', (engine) => {
   });
 
   it('frees what a step allocates', async () => {
-    const { fn, signature, inputs, state } = alignStep();
+    const { fn, signature, inputs, state } = await alignStep();
     await engine.run(fn, signature, inputs, state);
     const { numTensors } = tf.memory();
     for (let i = 0; i < 3; i++) await engine.run(fn, signature, inputs, state);

@@ -1,7 +1,7 @@
 // The align step of the default recipe's shape, small: three optimiser steps on each accelerator as on the CPU, with
 // parameters and moments kept where the device keeps them.
 
-import { builtinNetworks, modelSpecs, stepScalars, stepSignature, trainableSpecs, trainStep } from '@fovea/alignment';
+import { modelSpecs, openNetworks, stepScalars, stepSignature, trainableSpecs, trainStep } from '@fovea/alignment';
 import { initialise } from '@fovea/models';
 import { recipeSchema } from '@fovea/recipe';
 import { compile, type Device, mapValues, type NumericArray } from '@fovea/tensor';
@@ -25,7 +25,7 @@ const recipe = recipeSchema.parse({
 
 async function train(device: Device, steps: number) {
   const align = recipe.stages[2];
-  const networks = builtinNetworks(recipe, 3);
+  const networks = await openNetworks(recipe, '', ['a', 'b', 'c']);
   const weights = mapValues(initialise(modelSpecs(networks), 4), ({ shape, data }, name) => ({
     shape,
     dtype: 'float32' as const,
@@ -34,12 +34,15 @@ async function train(device: Device, steps: number) {
   const trainable = mapValues(trainableSpecs(align, networks), ({ shape }) => ({ shape, dtype: 'float32' as const }));
   const frozen = Object.fromEntries(Object.entries(weights).filter(([name]) => !(name in trainable)));
   const reference = Object.fromEntries(Object.entries(weights).map(([name, value]) => [`reference/${name}`, value]));
-  const bags = {
+  const names = {
     shape: [3, 3],
     dtype: 'float32' as const,
     data: Float32Array.of(0.5, 0.5, 0, 0, 0.5, 0.5, 0.5, 0, 0.5),
   };
-  const signature = { ...stepSignature(align, recipe, trainable), constants: { ...frozen, ...reference, bags } };
+  const signature = {
+    ...stepSignature(align, recipe, trainable, networks),
+    constants: { ...frozen, ...reference, names },
+  };
   const program = await compile(trainStep({ stage: align, role: 'aligned', recipe, networks }), signature, { device });
   program.setState(Object.fromEntries(Object.keys(trainable).map((name) => [`p/${name}`, weights[name].data])));
   const losses: number[] = [];

@@ -225,7 +225,7 @@ def align_step(settings, tensors):
     stage = settings["stage"]
     # The text tower is frozen and its input never changes: computed once.
     scale = jnp.exp(jnp.minimum(frozen["logit_scale"], math.log(100)))
-    texts = l2_normalise(encode_text(frozen, frozen["bags"])) * scale
+    texts = l2_normalise(encode_text(frozen, frozen["names"])) * scale
 
     @jax.jit
     def gradient(params, frozen, inputs):

@@ -218,7 +218,7 @@ def align_step(settings, tensors):
     labels = inputs["labels"].long()
     lr = float(inputs["scalars"][0])
     # The text tower is frozen and its input never changes: computed once.
-    texts = l2_normalise(encode_text(frozen, frozen["bags"])) * frozen["logit_scale"].clamp(max=math.log(100)).exp()
+    texts = l2_normalise(encode_text(frozen, frozen["names"])) * frozen["logit_scale"].clamp(max=math.log(100)).exp()
 
     def loss_of(params, pixels, noise, t, coefficients):
         p = {**frozen, **params}

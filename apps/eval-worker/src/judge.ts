@@ -4,7 +4,6 @@ import { checkpointWeights, EncoderSubject, FOIL, readWeightFile } from '@fovea/
 import type { Store } from '@fovea/artifacts';
 import { type Progress, type Scorecard, scoreCheckpoint } from '@fovea/benchmarks';
 import { openDataset } from '@fovea/data';
-import { unknownWords } from '@fovea/models';
 import { loadRecipe, type Recipe } from '@fovea/recipe';
 
 type OpenedDataset = Awaited<ReturnType<typeof openDataset>>;

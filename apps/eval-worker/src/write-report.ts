@@ -16,6 +16,7 @@ import {
 } from '@fovea/benchmarks';
 import { emojiLicences, isEmojiWorld, type openDataset } from '@fovea/data';
 import { committedRounds, type ReportRequest, type ReportResult, readRun } from '@fovea/jobs';
+import type { Recipe } from '@fovea/recipe';
 import sharp from 'sharp';
 
 type OpenedDataset = Awaited<ReturnType<typeof openDataset>>;

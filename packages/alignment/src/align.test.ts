@@ -13,7 +13,7 @@ import { philox } from '@fovea/tensor/random';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { noiseFor, stepBatch } from './batch.ts';
 import { modelSpecs, trainableSpecs } from './model.ts';
-import { builtinNetworks } from './networks.ts';
+import { openNetworks } from './networks.ts';
 import { learningRate, stepScalars } from './optim.ts';
 import { type StepContext, stepSignature, trainStep } from './step.ts';
 import { Trainer } from './train-round.ts';
@@ -70,6 +70,9 @@ describe('schedule', () => {
   });
 });
 
+/** Words of the text tower; their number is what counts. */
+const WORDS = ['red', 'green', 'blue'];
+
 /** One optimiser step of a stage from random weights, on either engine. */
 async function oneStep(
   stage: Stage,
@@ -79,7 +82,7 @@ async function oneStep(
   batch?: Record<string, NumericArray>,
   slices?: number,
 ) {
-  const networks = builtinNetworks(recipe, 3);
+  const networks = await openNetworks(recipe, '', WORDS);
   const weights = mapValues(initialise(modelSpecs(networks), 4), ({ shape, data }, name) => ({
     shape,
     dtype: 'float32' as const,
@@ -87,15 +90,15 @@ async function oneStep(
   }));
   const trainable = mapValues(trainableSpecs(stage, networks), ({ shape }) => ({ shape, dtype: 'float32' as const }));
   const frozen = Object.fromEntries(Object.entries(weights).filter(([name]) => !(name in trainable)));
-  const bags = {
+  const names = {
     shape: [3, 3],
     dtype: 'float32' as const,
     data: Float32Array.of(0.5, 0.5, 0, 0, 0.5, 0.5, 0.5, 0, 0.5),
   };
   const reference = Object.fromEntries(Object.entries(weights).map(([name, value]) => [`reference/${name}`, value]));
-  const constants: Record<string, Frozen> = { ...frozen, ...reference, bags };
+  const constants: Record<string, Frozen> = { ...frozen, ...reference, names };
   const before = mapValues(constants, ({ data }) => data.slice());
-  const signature = { ...stepSignature(stage, recipe, trainable), constants };
+  const signature = { ...stepSignature(stage, recipe, trainable, networks), constants };
   const adapters = initialise(trainableSpecs(stage, networks), 5);
   const state = mapValues(signature.state ?? {}, ({ shape }, name): NumericArray => {
     const own = name.slice(2);
@@ -104,7 +107,7 @@ async function oneStep(
       : new Float32Array(shape.reduce((a, b) => a * b, 1));
   });
   const inputs = {
-    ...(batch ?? (await stepBatch(dataset, recipe, stage, 0))),
+    ...(batch ?? (await stepBatch(dataset, recipe, stage, 0, networks))),
     scalars: stepScalars(5, stage.steps, stage),
   };
   const given = mapValues(inputs, (data) => data.slice());
@@ -169,7 +172,13 @@ describe('step', () => {
 
   it('averages draws: the gradient of two draws is the mean of the gradients of each (D4)', async () => {
     const loose = (draws: number) => recipeOf([FULL[0], { ...FULL[1], clip: 0 }, FULL[2]], { diffusion: { draws } });
-    const { pixels, labels } = await stepBatch(dataset, loose(1), loose(1).stages[1], 0);
+    const { pixels, labels } = await stepBatch(
+      dataset,
+      loose(1),
+      loose(1).stages[1],
+      0,
+      await openNetworks(loose(1), '', WORDS),
+    );
     const query = { seed: 0, stream: 'projector', first: 0, pictures: 4, size: 192 };
     const both = noiseFor({ ...query, draws: 2 }, loose(2));
     const half = (x: Float32Array, part: number) => x.filter((_, i) => Math.floor(i / (x.length / 8)) % 2 === part); // row i · 2 + part of four pictures
@@ -313,9 +322,9 @@ describe('rounds', () => {
   });
 });
 
-describe('weight files', () => {
+describe('weight files', async () => {
   const recipe = recipeOf(FULL);
-  const networks = builtinNetworks(recipe, 3);
+  const networks = await openNetworks(recipe, '', WORDS);
 
   it('come back with their vocabulary', () => {
     const file = { weights: initialise(modelSpecs(networks), 1), vocabulary: ['a', 'b', 'c'] };

@@ -14,7 +14,7 @@ import { describe, expect, it } from 'vitest';
 import { stepBatch } from './batch.ts';
 import { GOOD_STEPS, lossScaleSpecs, nextLossScale, SCALE } from './loss-scale.ts';
 import { modelSpecs, trainableSpecs } from './model.ts';
-import { builtinNetworks } from './networks.ts';
+import { openNetworks } from './networks.ts';
 import { stepScalars } from './optim.ts';
 import { stepSignature, trainStep } from './step.ts';
 import { Trainer } from './train-round.ts';
@@ -68,12 +68,12 @@ describe('a step in fp16', () => {
   it('is skipped whole where a gradient overflows, and taken once the scale has come down', async () => {
     const recipe = recipeOf('fp16');
     const [stage] = recipe.stages;
-    const networks = builtinNetworks(recipe, 3);
+    const networks = await openNetworks(recipe, '', ['a', 'b', 'c']);
     const trainable = mapValues(trainableSpecs(stage, networks), ({ shape }) => ({ shape, dtype: 'float32' as const }));
     const signature = {
-      ...stepSignature(stage, recipe, trainable),
+      ...stepSignature(stage, recipe, trainable, networks),
       constants: {
-        bags: {
+        names: {
           shape: [3, 3],
           dtype: 'float32' as const,
           data: Float32Array.of(0.5, 0.5, 0, 0, 0.5, 0.5, 0.5, 0, 0.5),
@@ -89,7 +89,7 @@ describe('a step in fp16', () => {
       ),
     );
     program.setState({ ...start, [SCALE]: Float32Array.of(2 ** 40) });
-    const batch = { ...(await stepBatch(dataset, recipe, stage, 0)), scalars: stepScalars(5, 12, stage) };
+    const batch = { ...(await stepBatch(dataset, recipe, stage, 0, networks)), scalars: stepScalars(5, 12, stage) };
     const params = () => mapValues(start, (_data, name) => program.getState(name));
     const healths: number[] = [];
     let moved = false;

@@ -2,10 +2,10 @@
 // that every peer is given. The peers' own versions of them are in ../../bench/*.py, in the order of this file.
 
 import {
-  builtinNetworks,
   imageTower,
   inputSpecs,
   noiseFor,
+  openNetworks,
   readWeightFile,
   type StepContext,
   stepScalars,
@@ -90,14 +90,14 @@ async function alignStep(slices?: number): Promise<Case> {
   const { recipe, recipeDir } = await loadRecipe('emoji');
   const stage = recipe.stages.find((each): each is AlignStage => each.stage === 'align') as AlignStage;
   const { weights, vocabulary } = await readWeightFile(recipe.weights as string, recipeDir);
-  const networks = builtinNetworks(recipe, vocabulary.length);
+  const networks = await openNetworks(recipe, recipeDir, vocabulary);
   const trainable = mapValues(trainableSpecs(stage, networks), (_, name) => weights[name]);
   const frozen = Object.fromEntries(Object.entries(weights).filter(([name]) => !(name in trainable)));
   const context: StepContext = { stage, role: 'aligned', recipe, networks, slices };
   const { batch } = stage;
   const { imageSize } = recipe.data;
   const { draws } = recipe.diffusion;
-  const specs = inputSpecs(batch, draws, imageSize);
+  const specs = inputSpecs(batch, draws, networks);
   const query = { seed: 0, stream: 'bench', first: 0, pictures: batch, draws, size: 3 * imageSize ** 2 };
   const rng = philox(0, 'bench/classes');
   const words = vocabulary.length;
@@ -122,7 +122,7 @@ async function alignStep(slices?: number): Promise<Case> {
         ...prefixed('m/', mapValues(trainable, zeros)),
         ...prefixed('v/', mapValues(trainable, zeros)),
       },
-      constants: { ...frozen, bags: bags(words) },
+      constants: { ...frozen, names: bags(words) },
     },
   };
 }
@@ -208,7 +208,7 @@ async function unetStack(given?: number): Promise<Case> {
 async function encoderInference(): Promise<Case> {
   const { recipe, recipeDir } = await loadRecipe('emoji');
   const { weights, vocabulary } = await readWeightFile(recipe.weights as string, recipeDir);
-  const networks = builtinNetworks(recipe, vocabulary.length);
+  const networks = await openNetworks(recipe, recipeDir, vocabulary);
   const [fn, { inputs, constants }] = imageTower(weights, networks);
   const { shape } = inputs.pixels;
   return {
