@@ -3,6 +3,8 @@
 
 import type { Tensor } from '@fovea/tensor';
 
+export type { Preprocessing } from '@fovea/artifacts';
+
 export interface EncoderOutput {
   /** The last layer's tokens, before the final norm, class token first where the family has one: [B, T, D]. */
   hidden: Tensor;

@@ -9,6 +9,7 @@ export * from './denoiser.ts';
 export * from './dense-skip.ts';
 export * from './dinov2.ts';
 export * from './dit.ts';
+export * from './efficientnet-lite.ts';
 export * from './encoder.ts';
 export * from './flux.ts';
 export * from './from-pretrained.ts';
