@@ -146,43 +146,52 @@ def resnet(p, name, x, signal, groups):
     return (conv(p, f"{name}.conv_shortcut", x) if f"{name}.conv_shortcut.weight" in p else x) + y
 
 
-def cross_attention(p, name, x, over, head_width):
+def cross_attention(p, name, x, over, heads):
     q, k, v = (
-        linear(p, f"{name}.to_{part}", y).reshape(*y.shape[:2], -1, head_width)
+        linear(p, f"{name}.to_{part}", y).reshape(*y.shape[:2], heads, -1)
         for part, y in zip("qkv", (x, over, over))
     )
     return linear(p, f"{name}.to_out.0", jax.nn.dot_product_attention(q, k, v).reshape(x.shape))
 
 
-def transformer(p, name, x, condition, c):
+def transformer(p, name, x, condition, heads, groups):
     b, d, h, w = x.shape
-    y = group_norm(p, f"{name}.norm", x, c["groups"], 1e-6).reshape(b, d, h * w).transpose(0, 2, 1)
+    y = group_norm(p, f"{name}.norm", x, groups, 1e-6).reshape(b, d, h * w).transpose(0, 2, 1)
     y = linear(p, f"{name}.proj_in", y)  # [B, HW, D]
     block = f"{name}.transformer_blocks.0"
     normed = layer_norm(p, f"{block}.norm1", y)
-    y = y + cross_attention(p, f"{block}.attn1", normed, normed, c["headWidth"])
-    y = y + cross_attention(p, f"{block}.attn2", layer_norm(p, f"{block}.norm2", y), condition, c["headWidth"])
+    y = y + cross_attention(p, f"{block}.attn1", normed, normed, heads)
+    y = y + cross_attention(p, f"{block}.attn2", layer_norm(p, f"{block}.norm2", y), condition, heads)
     hidden, gate = jnp.split(linear(p, f"{block}.ff.net.0.proj", layer_norm(p, f"{block}.norm3", y)), 2, 2)
     y = y + linear(p, f"{block}.ff.net.2", hidden * jax.nn.gelu(gate, approximate=False))
     return linear(p, f"{name}.proj_out", y).transpose(0, 2, 1).reshape(b, d, h, w) + x
 
 
 def unet(p, x, t, condition, c):
-    def both(block, y):
-        y = resnet(p, f"{block}.resnets.0", y, signal, c["groups"])
-        return transformer(p, f"{block}.attentions.0", y, condition, c)
+    def layer(block, j, y, heads):
+        y = resnet(p, f"{block}.resnets.{j}", y, signal, c["normNumGroups"])
+        return transformer(p, f"{block}.attentions.{j}", y, condition, heads, c["normNumGroups"])
 
-    half = c["widths"][0] // 2
+    half = c["blockOutChannels"][0] // 2
     angles = t[:, None] * jnp.exp(jnp.arange(half) * (-math.log(10000) / half))
     time = linear(p, "time_embedding.linear_1", jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], 1))
     signal = jax.nn.silu(linear(p, "time_embedding.linear_2", jax.nn.silu(time)))
-    low = both("down_blocks.0", conv(p, "conv_in", x))
-    high = both("down_blocks.1", conv(p, "down_blocks.0.downsamplers.0.conv", low, 2))
-    middle = resnet(p, "mid_block.resnets.1", both("mid_block", high), signal, c["groups"])
-    up = both("up_blocks.0", jnp.concatenate([middle, high], 1))
-    wide = conv(p, "up_blocks.0.upsamplers.0.conv", up.repeat(2, 2).repeat(2, 3))
-    last = both("up_blocks.1", jnp.concatenate([wide, low], 1))
-    return conv(p, "conv_out", jax.nn.silu(group_norm(p, "conv_norm_out", last, c["groups"])))
+    x = conv(p, "conv_in", x)
+    skips, last = [x], len(c["heads"]) - 1
+    for i, heads in enumerate(c["heads"]):
+        for j in range(c["layersPerBlock"]):
+            x = layer(f"down_blocks.{i}", j, x, heads)
+            skips.append(x)
+        if i < last:
+            x = conv(p, f"down_blocks.{i}.downsamplers.0.conv", x, 2)
+            skips.append(x)
+    x = resnet(p, "mid_block.resnets.1", layer("mid_block", 0, x, c["heads"][-1]), signal, c["normNumGroups"])
+    for i, heads in enumerate(reversed(c["heads"])):
+        for j in range(c["layersPerBlock"] + 1):
+            x = layer(f"up_blocks.{i}", j, jnp.concatenate([x, skips.pop()], 1), heads)
+        if i < last:
+            x = conv(p, f"up_blocks.{i}.upsamplers.0.conv", x.repeat(2, 2).repeat(2, 3))
+    return conv(p, "conv_out", jax.nn.silu(group_norm(p, "conv_norm_out", x, c["normNumGroups"])))
 
 
 # --- the cases, in the order of src/bench/cases.ts --------------------------------------------------------------------

@@ -159,20 +159,20 @@ def resnet(p, name, x, signal, groups):
     return (conv("conv_shortcut", x, 0) if f"{name}.conv_shortcut.weight" in p else x) + y
 
 
-def cross_attention(p, name, x, over, head_width):
-    q, k, v = (linear(p, f"{name}.to_{part}", y).unflatten(2, (-1, head_width)).transpose(1, 2)
+def cross_attention(p, name, x, over, heads):
+    q, k, v = (linear(p, f"{name}.to_{part}", y).unflatten(2, (heads, -1)).transpose(1, 2)
                for part, y in zip("qkv", (x, over, over)))
     return linear(p, f"{name}.to_out.0", F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
-def transformer(p, name, x, condition, c):
+def transformer(p, name, x, condition, heads, groups):
     b, d, h, w = x.shape
-    y = F.group_norm(x, c["groups"], p[f"{name}.norm.weight"], p[f"{name}.norm.bias"], 1e-6)
+    y = F.group_norm(x, groups, p[f"{name}.norm.weight"], p[f"{name}.norm.bias"], 1e-6)
     y = linear(p, f"{name}.proj_in", y.flatten(2).transpose(1, 2))  # [B, HW, D]
     block = f"{name}.transformer_blocks.0"
     normed = layer_norm(p, f"{block}.norm1", y)
-    y = y + cross_attention(p, f"{block}.attn1", normed, normed, c["headWidth"])
-    y = y + cross_attention(p, f"{block}.attn2", layer_norm(p, f"{block}.norm2", y), condition, c["headWidth"])
+    y = y + cross_attention(p, f"{block}.attn1", normed, normed, heads)
+    y = y + cross_attention(p, f"{block}.attn2", layer_norm(p, f"{block}.norm2", y), condition, heads)
     hidden, gate = linear(p, f"{block}.ff.net.0.proj", layer_norm(p, f"{block}.norm3", y)).chunk(2, 2)
     y = y + linear(p, f"{block}.ff.net.2", hidden * F.gelu(gate))
     return linear(p, f"{name}.proj_out", y).transpose(1, 2).reshape(b, d, h, w) + x
@@ -182,22 +182,31 @@ def unet(p, x, t, condition, c):
     def conv(name, y, **options):
         return F.conv2d(y, p[f"{name}.weight"], p[f"{name}.bias"], padding=1, **options)
 
-    def both(block, y):
-        y = resnet(p, f"{block}.resnets.0", y, signal, c["groups"])
-        return transformer(p, f"{block}.attentions.0", y, condition, c)
+    def layer(block, j, y, heads):
+        y = resnet(p, f"{block}.resnets.{j}", y, signal, c["normNumGroups"])
+        return transformer(p, f"{block}.attentions.{j}", y, condition, heads, c["normNumGroups"])
 
-    half = c["widths"][0] // 2
+    half = c["blockOutChannels"][0] // 2
     angles = t[:, None] * torch.exp(torch.arange(half) * (-math.log(10000) / half))
     time = linear(p, "time_embedding.linear_1", torch.cat([angles.cos(), angles.sin()], 1))
     signal = F.silu(linear(p, "time_embedding.linear_2", F.silu(time)))
-    low = both("down_blocks.0", conv("conv_in", x))
-    high = both("down_blocks.1", conv("down_blocks.0.downsamplers.0.conv", low, stride=2))
-    middle = resnet(p, "mid_block.resnets.1", both("mid_block", high), signal, c["groups"])
-    up = F.interpolate(both("up_blocks.0", torch.cat([middle, high], 1)), scale_factor=2.0)
-    wide = conv("up_blocks.0.upsamplers.0.conv", up)
-    last = both("up_blocks.1", torch.cat([wide, low], 1))
-    last = F.group_norm(last, c["groups"], p["conv_norm_out.weight"], p["conv_norm_out.bias"])
-    return conv("conv_out", F.silu(last))
+    x = conv("conv_in", x)
+    skips, last = [x], len(c["heads"]) - 1
+    for i, heads in enumerate(c["heads"]):
+        for j in range(c["layersPerBlock"]):
+            x = layer(f"down_blocks.{i}", j, x, heads)
+            skips.append(x)
+        if i < last:
+            x = conv(f"down_blocks.{i}.downsamplers.0.conv", x, stride=2)
+            skips.append(x)
+    x = resnet(p, "mid_block.resnets.1", layer("mid_block", 0, x, c["heads"][-1]), signal, c["normNumGroups"])
+    for i, heads in enumerate(reversed(c["heads"])):
+        for j in range(c["layersPerBlock"] + 1):
+            x = layer(f"up_blocks.{i}", j, torch.cat([x, skips.pop()], 1), heads)
+        if i < last:
+            x = conv(f"up_blocks.{i}.upsamplers.0.conv", F.interpolate(x, scale_factor=2.0))
+    x = F.group_norm(x, c["normNumGroups"], p["conv_norm_out.weight"], p["conv_norm_out.bias"])
+    return conv("conv_out", F.silu(x))
 
 
 # --- the cases, in the order of src/bench/cases.ts --------------------------------------------------------------------

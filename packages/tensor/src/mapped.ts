@@ -105,7 +105,11 @@ export class MappedFiles {
     return {
       ...extra,
       session: { ...session, disable_prepacking: '1' },
-      optimization: { constant_folding_max_output_size_in_bytes: `${FOLD_LIMIT}` },
+      optimization: {
+        constant_folding_max_output_size_in_bytes: `${FOLD_LIMIT}`,
+        // Convolution in channel blocks copies every filter and gains nothing at a U-Net's widths.
+        disable_specified_optimizers: 'NchwcTransformer',
+      },
     };
   }
 

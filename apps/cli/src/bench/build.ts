@@ -8,16 +8,17 @@ import path from 'node:path';
 import { clipByGlobalNorm, type OptimiserConfig, optimiserOf, stepScalars } from '@fovea/alignment';
 import { FoveaError, ParamStore } from '@fovea/artifacts';
 import {
-  encodeImage,
+  clipVit,
+  clipVitSpecs,
   linear,
   linearSpecs,
+  normal,
   type ParamSpec,
   type ParamSpecs,
+  readClipVitConfig,
   readUnetConfig,
   unet,
   unetSpecs,
-  type VisionConfig,
-  visionSpecs,
 } from '@fovea/models';
 import {
   compile,
@@ -47,15 +48,19 @@ export interface BuildResult {
   peakGB: number;
 }
 
-const VISION: VisionConfig = {
-  imageSize: 336,
-  patchSize: 14,
-  width: 1024,
-  layers: 24,
-  heads: 16,
-  mlpRatio: 4,
-  projection: 768,
-};
+const VISION = readClipVitConfig(
+  {
+    model_type: 'clip_vision_model',
+    image_size: 336,
+    patch_size: 14,
+    hidden_size: 1024,
+    intermediate_size: 4096,
+    num_hidden_layers: 24,
+    num_attention_heads: 16,
+    projection_dim: null,
+  },
+  'of ViT-L/14-336',
+);
 
 const UNET = readUnetConfig(
   { sample_size: 64, attention_head_dim: [5, 10, 20, 20], cross_attention_dim: 1024, use_linear_projection: true },
@@ -103,7 +108,7 @@ export async function measureBuild(threads: number, say: (text: string) => void)
 
 async function buildAndStep(file: string, threads: number, say: (text: string) => void): Promise<BuildResult> {
   const trained: ParamSpecs = {
-    ...visionSpecs(VISION),
+    ...clipVitSpecs(VISION),
     ...linearSpecs('projector', VISION.width, UNET.crossAttentionDim),
   };
   const params = mapValues(trained, ({ shape }): Spec => ({ shape, dtype: 'float32' }));
@@ -119,9 +124,8 @@ async function buildAndStep(file: string, threads: number, say: (text: string) =
     { threads, mappedWeights: 'keep' },
   );
   for (const [i, [name, spec]] of Object.entries(trained).entries()) program.setState({ [`p/${name}`]: draw(spec, i) });
-  const inputs: Record<string, NumericArray> = mapValues(INPUTS, ({ shape }, name) =>
-    draw({ shape, init: { std: 1 } }, name.length),
-  );
+  const given = Object.entries(INPUTS).map(([name, { shape }], i) => [name, draw(normal(shape, 1), i)]);
+  const inputs: Record<string, NumericArray> = Object.fromEntries(given);
   inputs.t = Float32Array.of(500);
   inputs.scalars = stepScalars(0, 1, OPTIMISER);
   say('one step');
@@ -148,7 +152,7 @@ const count = (specs: ParamSpecs): number => Object.values(specs).reduce((sum, {
 const alignStep: StepFunction = ({ pixels, noisy, noise, t, scalars }, state, frozen) => {
   const { value, grads } = valueAndGrads(
     (p) => {
-      const { normed: seen } = encodeImage(p, pixels, VISION); // [B, 577, D]
+      const { normed: seen } = clipVit(p, pixels, VISION); // [B, 577, D]
       const predicted = unet(frozen, noisy, t, linear(p, 'projector', seen), UNET); // [B, 4, 64, 64]
       return { value: tf.mean(tf.squaredDifference(predicted, noise)) };
     },

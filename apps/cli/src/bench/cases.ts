@@ -13,7 +13,15 @@ import {
   trainableSpecs,
   trainStep,
 } from '@fovea/alignment';
-import { encoderLayer, encoderLayerSpecs, initialise, type Weights } from '@fovea/models';
+import {
+  encoderLayer,
+  encoderLayerSpecs,
+  initialise,
+  readUnetConfig,
+  unet,
+  unetSpecs,
+  type Weights,
+} from '@fovea/models';
 import { type AlignStage, loadRecipe, type Recipe } from '@fovea/recipe';
 import {
   mapValues,
@@ -28,7 +36,6 @@ import {
   valueAndGrads,
 } from '@fovea/tensor';
 import { philox } from '@fovea/tensor/random';
-import { type UnetConfig, unet, unetSpecs } from './unet.ts';
 
 export const CASES = ['align-step', 'vit-stack', 'unet-stack', 'encoder-inference'] as const;
 export type CaseName = (typeof CASES)[number];
@@ -172,10 +179,21 @@ async function vitStack(given?: number): Promise<Case> {
 
 /** A frozen U-Net: its error, and that error's gradient by the noisy picture and the condition, as alignment needs it. */
 async function unetStack(given?: number): Promise<Case> {
-  const config: UnetConfig = { channels: 4, widths: [64, 128], headWidth: 32, crossWidth: 256, groups: 32 };
+  const config = readUnetConfig(
+    {
+      block_out_channels: [64, 128],
+      down_block_types: ['CrossAttnDownBlock2D', 'CrossAttnDownBlock2D'],
+      up_block_types: ['CrossAttnUpBlock2D', 'CrossAttnUpBlock2D'],
+      layers_per_block: 1,
+      attention_head_dim: [2, 4],
+      cross_attention_dim: 256,
+      use_linear_projection: true,
+    },
+    'of the bench',
+  );
   const [batch, side] = [4, 32];
-  const picture = [batch, config.channels, side, side];
-  const slices = given ?? sliceCount(batch, 4 * side * side * config.widths[0] * 4);
+  const picture = [batch, config.inChannels, side, side];
+  const slices = given ?? sliceCount(batch, 4 * side * side * config.blockOutChannels[0] * 4);
   const times = Float32Array.from({ length: batch }, (_, i) => 100 + 200 * i);
   return {
     name: 'unet-stack',
@@ -194,7 +212,7 @@ async function unetStack(given?: number): Promise<Case> {
     data: {
       inputs: {
         x: normal(picture, 'x'),
-        condition: normal([batch, 77, config.crossWidth], 'condition'),
+        condition: normal([batch, 77, config.crossAttentionDim], 'condition'),
         t: { shape: [batch], data: times },
         target: normal(picture, 'target'),
       },
