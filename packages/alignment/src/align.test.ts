@@ -4,7 +4,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { openStore, readCheckpoint, type Store, writeCheckpoint } from '@fovea/artifacts';
+import { openStore, readCheckpoint, type Store } from '@fovea/artifacts';
 import type { Dataset } from '@fovea/data';
 import { initialise } from '@fovea/models';
 import { planOf, type Recipe, type Round, recipeSchema, type Stage } from '@fovea/recipe';
@@ -16,6 +16,7 @@ import { modelSpecs, trainableSpecs } from './model.ts';
 import { openNetworks } from './networks.ts';
 import { learningRate, stepScalars } from './optim.ts';
 import { type StepContext, stepSignature, trainStep } from './step.ts';
+import { trainAndCommit, trainChain } from './testing.ts';
 import { Trainer } from './train-round.ts';
 import { checkWeights, decodeWeights, encodeWeights, startingWeights } from './weights.ts';
 
@@ -234,50 +235,13 @@ describe('rounds', () => {
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  async function commit(
-    round: Round,
-    base: string | null,
-    trainer: Trainer,
-    recipe: Recipe,
-  ): Promise<{ id: string; metrics: { loss: number[]; probe: { gap: number | null } } }> {
-    const result = await trainer.train(
-      { runId: 'run', recipe, recipeDir: folder, round, base },
-      () => {},
-      new AbortController().signal,
-    );
-    const { track, stage, round: number } = round;
-    const id = await writeCheckpoint(store, {
-      version: 1,
-      parent: base,
-      track,
-      stage,
-      round: number,
-      step: result.step,
-      weights: result.weights,
-      optimizer: result.optimizer,
-      cursor: { step: round.firstStep + round.steps },
-      seed: recipe.seed,
-      recipe: 'a'.repeat(64),
-    });
-    return { id, metrics: result.metrics };
-  }
-
   const open = () => new Trainer({ store, openDataset: async () => dataset });
 
-  async function chain(recipe: Recipe, fresh: boolean) {
-    let trainer = open();
-    let id: string | null = null;
-    const done: Awaited<ReturnType<typeof commit>>[] = [];
+  const chain = (recipe: Recipe, fresh: boolean) => {
     const plan = planOf(recipe);
-    for (const round of [...(plan.get('trunk') as Round[]), ...(plan.get('aligned') as Round[])]) {
-      if (fresh) trainer = open();
-      const next = await commit(round, id, trainer, recipe);
-      done.push(next);
-      id = next.id;
-    }
-    await trainer.dispose();
-    return done;
-  }
+    const rounds = [...(plan.get('trunk') as Round[]), ...(plan.get('aligned') as Round[])];
+    return trainChain(open, store, rounds, { recipe, recipeDir: folder, fresh });
+  };
 
   it('gives the same checkpoint ids twice, also when every round is computed by a new process’s trainer', async () => {
     const [a, b] = [await chain(recipeOf(FULL), false), await chain(recipeOf(FULL), true)];
@@ -314,7 +278,12 @@ describe('rounds', () => {
   it('stops between two steps when told to', async () => {
     const trainer = open();
     const [init, first] = planOf(recipeOf(FULL)).get('trunk') as Round[];
-    const { id } = await commit(init, null, trainer, recipeOf(FULL));
+    const { id } = await trainAndCommit(trainer, store, {
+      recipe: recipeOf(FULL),
+      recipeDir: folder,
+      round: init,
+      base: null,
+    });
     const stop = new AbortController();
     stop.abort(new Error('stop'));
     const request = { runId: 'run', recipe: recipeOf(FULL), recipeDir: folder, round: first, base: id };

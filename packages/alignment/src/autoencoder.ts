@@ -18,7 +18,7 @@ import {
   tinyEncoderSpecs,
 } from '@fovea/models';
 import type { Recipe } from '@fovea/recipe';
-import { mapValues, type NamedTensors, type Tensor, tf } from '@fovea/tensor';
+import { interpolate, mapValues, type NamedTensors, type Tensor, tf } from '@fovea/tensor';
 import type { Feedback } from './feedback.ts';
 
 const PREFIX = 'autoencoder.';
@@ -27,12 +27,14 @@ export type Autoencoder = Pick<Feedback, 'latent' | 'clean' | 'drawsLatents' | '
 
 export async function openAutoencoder(recipe: Recipe, recipeDir: string): Promise<Autoencoder> {
   const { autoencoder, data } = recipe;
-  const { imageSize } = data;
+  const side = recipe.diffusion.targetSize ?? data.imageSize;
+  const sized = (pixels: Tensor): Tensor =>
+    side === data.imageSize ? pixels : interpolate(pixels, { size: [side, side], mode: 'bicubic', antialias: true });
   if (autoencoder === null)
     return {
-      latent: [3, imageSize, imageSize],
+      latent: [3, side, side],
       drawsLatents: false,
-      clean: (_p, pixels) => tf.sub(tf.mul(pixels, 2), 1),
+      clean: (_p, pixels) => tf.sub(tf.mul(sized(pixels), 2), 1),
       frozen: {},
     };
   const folder = path.resolve(recipeDir, autoencoder.from);
@@ -45,15 +47,15 @@ export async function openAutoencoder(recipe: Recipe, recipeDir: string): Promis
   const draws = autoencoder.kind === 'kl' && autoencoder.latent === 'sample';
   const { all, encoder, stride, channels, encode } = autoencoder.kind === 'kl' ? kl(json, where) : tiny(json, where);
   const mapped = await mapFolder(folder, all, encoder, (tensors) => renameEarlyAttention(tensors, where));
-  if (imageSize % stride !== 0)
+  if (side % stride !== 0)
     throw new FoveaError(
-      `The data's imageSize ${imageSize} is no multiple of the autoencoder's stride ${stride}; change it.`,
+      `The reconstructed pictures' side ${side} is no multiple of the autoencoder's stride ${stride}; change it.`,
     );
   const inside = (p: NamedTensors) => mapValues(encoder, (_, name) => p[PREFIX + name]);
   return {
-    latent: [channels, imageSize / stride, imageSize / stride],
+    latent: [channels, side / stride, side / stride],
     drawsLatents: draws,
-    clean: (p, pixels, noise) => encode(inside(p), pixels, draws ? (noise as Tensor) : null),
+    clean: (p, pixels, noise) => encode(inside(p), sized(pixels), draws ? (noise as Tensor) : null),
     frozen: Object.fromEntries(Object.entries(mapped).map(([name, tensor]) => [PREFIX + name, tensor])),
   };
 }

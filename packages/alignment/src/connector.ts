@@ -153,15 +153,14 @@ function replaced(p: NamedTensors, { tokens, vector }: Condition, dropped: Tenso
 
 /**
  * Stable unCLIP: the picture's vector in the image–text space is the class label, beside the features of noise level 0;
- * the tokens are the text's alone. Nothing is learned between.
+ * the tokens are the text's alone, or a zero without one. Nothing is learned between.
  */
-function unclip(c: ConditionConfig, { shape }: Encoder, { vectorWidth }: DenoiserFamily): Connector {
+function unclip(c: ConditionConfig, { shape }: Encoder, { vectorWidth, tokenWidth }: DenoiserFamily): Connector {
   if (vectorWidth === null) refuse('connector unclip needs the U-Net of a Stable unCLIP, with class labels');
   if (vectorWidth !== 2 * shape.projection)
     refuse(
       `its class labels are ${vectorWidth} wide, not twice the encoder's ${shape.projection}; give the encoder it was trained with`,
     );
-  if (!c.text) refuse('connector unclip needs condition.text, because a Stable unCLIP reads a prompt besides');
   return {
     specs: {},
     draw: null,
@@ -170,11 +169,9 @@ function unclip(c: ConditionConfig, { shape }: Encoder, { vectorWidth }: Denoise
       const [b, width] = embeds.shape;
       const level = tf.concat([tf.ones([b, width / 2]), tf.zeros([b, width / 2])], 1); // cosines and sines of 0
       const vector = repeat(tf.concat([embeds, level], 1));
-      const [, length, wide] = p[PROMPT].shape;
-      return {
-        vector,
-        tokens: tf.broadcastTo(p[PROMPT], [vector.shape[0], length as number, wide as number]) as Tensor,
-      };
+      const text = c.text ? p[PROMPT] : (tf.zeros([1, 1, tokenWidth as number]) as Tensor);
+      const [, length, wide] = text.shape as number[];
+      return { vector, tokens: tf.broadcastTo(text, [vector.shape[0], length, wide]) as Tensor };
     },
   };
 }

@@ -22,6 +22,8 @@ import type { Condition } from './networks.ts';
 
 export interface DenoiserFamily {
   specs: ParamSpecs;
+  /** What a folder of it holds, where that is more: a DiT's table of classes, which a vector replaces. */
+  stored?: ParamSpecs;
   /** Width of the condition's tokens; null where it takes none. */
   tokenWidth: number | null;
   /** Width of the condition's vector; null where it takes none. */
@@ -86,6 +88,7 @@ export function familyOf(
   fits(c.inChannels);
   return {
     specs: ditSpecs(c, 'vector'),
+    stored: ditSpecs(c, 'label'),
     tokenWidth: null,
     vectorWidth: ditWidth(c),
     features: null,

@@ -50,7 +50,7 @@ export async function openFeedback(recipe: Recipe, recipeDir: string, encoder: E
   const { connector, frozen: texts } = await openConnector(recipe, recipeDir, encoder, family);
   const frozen: Constants = { ...coder.frozen, ...texts };
   if (folder !== null) {
-    Object.assign(frozen, prefixed(PREFIX, await mapFolder(folder, family.specs)));
+    Object.assign(frozen, prefixed(PREFIX, await mapFolder(folder, family.stored ?? family.specs, family.specs)));
   }
   const inside = (p: NamedTensors) => mapValues(family.specs, (_, name) => p[PREFIX + name]);
   return {

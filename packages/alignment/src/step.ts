@@ -143,11 +143,13 @@ const TEXTS = 'texts';
 const SHUFFLED = 'shuffled/';
 
 /** Into how many slices a step's batch is cut; see {@link microBatches}. One on accelerators, which want it whole. */
-export function slicesOf({ stage, recipe, networks }: StepContext): number {
+export function slicesOf({ stage, recipe, networks }: StepContext, pictures = stage.batch): number {
+  const { loss } = recipe.diffusion;
+  if (loss.kind === 'infonce' && stage.stage !== 'pretrain') return pictures / loss.group;
   if (recipe.engine.device !== 'cpu') return 1;
   const { encoder, denoiser } = networks;
   const drawn = stage.stage === 'pretrain' ? 0 : recipe.diffusion.draws * denoiser.widest;
-  return sliceCount(stage.batch, 4 * Math.max(encoder.widest, drawn));
+  return sliceCount(pictures, 4 * Math.max(encoder.widest, drawn));
 }
 
 interface Gradient {
@@ -321,21 +323,23 @@ export function probeSignature(
 
 /** The terms of a fixed batch, without a gradient: steady ones, and the feedback loss matched and shuffled. */
 export function probeStep(context: StepContext): StepFunction {
+  const { stage, networks } = context;
   return (inputs, _state, constants) => {
     const p = effective(context, under(inputs, 'p/'), constants);
-    const batch = { ...inputs, targets: inputs.pixels } as StepInputs;
-    const encoded: Encoded = {
-      p,
-      inputs: batch,
-      output: context.networks.encoder.encode(p, batch.pixels),
-      texts: hasContrastive(context.stage) ? nameFeatures(context, p) : null,
-    };
-    const terms = steadyTerms(context, encoded);
-    if (context.stage.stage !== 'pretrain') {
-      terms.matched = feedbackTerm(context, encoded, batch);
-      terms.shuffled = feedbackTerm(context, encoded, { ...batch, ...shuffledTargets(batch) });
-    }
-    return { outputs: terms };
+    const given = Object.fromEntries(Object.entries(inputs).filter(([name]) => !name.startsWith('p/')));
+    const batch = { ...given, targets: inputs.pixels } as StepInputs;
+    const hasFeedback = stage.stage !== 'pretrain';
+    const texts = hasContrastive(stage) ? nameFeatures(context, p) : null;
+    const rows = { ...batch, ...(hasFeedback && prefixed(SHUFFLED, shuffledTargets(batch))) };
+    const { mean } = microBatches(slicesOf(context, inputs.pixels.shape[0]), rows, (slice) => {
+      const encoded: Encoded = { p, inputs: slice, output: networks.encoder.encode(p, slice.pixels), texts };
+      const terms = steadyTerms(context, encoded);
+      if (!hasFeedback) return { mean: terms };
+      const matched = feedbackTerm(context, encoded, slice);
+      const shuffled = feedbackTerm(context, encoded, { ...slice, ...under(slice, SHUFFLED) });
+      return { mean: { ...terms, matched, shuffled } };
+    });
+    return { outputs: mean };
   };
 }
 

@@ -135,7 +135,7 @@ export interface ReconstructionOptions {
 /**
  * Pictures drawn from noise by the checkpoint's denoiser under its encoder's condition of `pixels` [n, 3, H, W]; the
  * noise belongs to (seed, row), so two checkpoints start from the same. Values are clamped to [0, 1]. Null for a denoiser of
- * latents.
+ * latents or of smaller pictures.
  */
 export async function reconstruct(
   { weights, vocabulary }: WeightFile,
@@ -146,7 +146,8 @@ export async function reconstruct(
   options: ReconstructionOptions,
 ): Promise<Float32Array | null> {
   const networks = await openNetworks(recipe, recipeDir, vocabulary);
-  if (recipe.autoencoder !== null) return null;
+  const shown = [3, recipe.data.imageSize, recipe.data.imageSize];
+  if (networks.latent.join() !== shown.join()) return null;
   const { encoder, connector, denoiser } = networks;
   const { imageSize } = recipe.data;
   const picture = { shape: [n, 3, imageSize, imageSize], dtype: 'float32' as const };

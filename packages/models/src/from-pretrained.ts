@@ -5,7 +5,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { FoveaError, type MappedTensor, ParamStore } from '@fovea/artifacts';
-import type { NamedTensors, Tensor } from '@fovea/tensor';
+import { mapValues, type NamedTensors, type Tensor } from '@fovea/tensor';
 import { clipText, clipTextSpecs, readClipTextConfig } from './clip-text.ts';
 import { clipVit, clipVitShape, clipVitSpecs, readClipVitConfig } from './clip-vit.ts';
 import { convNext, convNextShape, convNextSpecs, readConvNextConfig } from './convnext.ts';
@@ -74,8 +74,14 @@ export async function openEncoder(folder: string): Promise<PretrainedEncoder> {
   const { picture, text } = towersOf(type, config, where);
   const store = await ParamStore.open(folder);
   const specs = { ...picture.specs, ...text?.specs };
-  checkNames(store, specs, folder);
-  return { family: String(type), picture, text, config, weights: () => store.copy(Object.keys(specs)) };
+  const names = placesOf(store, specs);
+  const shapes = mapValues(names, (name) => store.tensors.get(name) as { shape: number[] });
+  checkTensors(withoutBuffers(shapes, specs), specs, folder);
+  const weights = async () => {
+    const read = await store.copy(Object.keys(specs).map((name) => names[name]));
+    return mapValues(specs, (_, name) => read[names[name]]);
+  };
+  return { family: String(type), picture, text, config, weights };
 }
 
 function towersOf(type: unknown, config: unknown, where: string): Pick<PretrainedEncoder, 'picture' | 'text'> {
@@ -181,9 +187,10 @@ function convNextPicture(json: unknown, where: string): PictureTower {
   };
 }
 
-/** Throws where a parameter has no tensor of its shape, or a tensor no parameter. */
-function checkNames({ tensors }: ParamStore, specs: ParamSpecs, where: string): void {
-  checkTensors(withoutBuffers(Object.fromEntries(tensors), specs), specs, where);
+/** By a parameter's name, its tensor's; transformers 5 leaves the tower's own prefix out of a tower saved alone. */
+function placesOf({ tensors }: ParamStore, specs: ParamSpecs): Record<string, string> {
+  const place = (name: string) => (!(name in specs) && `vision_model.${name}` in specs ? `vision_model.${name}` : name);
+  return Object.fromEntries([...tensors.keys()].map((name) => [place(name), name]));
 }
 
 const withoutBuffers = <T>(tensors: Record<string, T>, specs: ParamSpecs): Record<string, T> =>

@@ -155,6 +155,10 @@ function checkTogether(where: string, recipe: Recipe): void {
   if (recipe.denoiser.kind === 'builtin') {
     if (JSON.stringify(recipe.condition) !== JSON.stringify(recipeSchema.shape.condition.parse(undefined)))
       say('has a condition and the built-in denoiser, which has its own (denoiser.conditionTokens); leave one out.');
+    if (recipe.diffusion.targetSize !== undefined)
+      say(
+        'has a diffusion.targetSize and the built-in denoiser, which reconstructs the encoder’s pictures; leave one out.',
+      );
     if (recipe.autoencoder) say('has an autoencoder and the built-in denoiser, which works on pixels; leave one out.');
   }
   const kinds = recipe.stages.map((stage) => stage.stage);
@@ -171,9 +175,17 @@ function checkTogether(where: string, recipe: Recipe): void {
   if (align && !covers.feedback && !kinds.includes('projector')) {
     if (!frozenDenoiser)
       say('aligns with a denoiser that no stage has trained; add a projector stage, or give its weights.');
-    if (!align.alsoTrains.includes('projector'))
+    if (!align.alsoTrains.includes('projector') && recipe.condition.connector.kind !== 'unclip')
       say('aligns through a connector that no stage trains; add a projector stage, or alsoTrains: [projector].');
   }
+  const { loss } = recipe.diffusion;
+  const uneven = recipe.stages.find(
+    ({ batch, stage }) => stage !== 'pretrain' && loss.kind === 'infonce' && batch % loss.group !== 0,
+  );
+  if (uneven)
+    say(
+      `contrasts groups of pictures that do not divide the batch ${uneven.batch} of stage ${uneven.stage}; change diffusion.loss.group.`,
+    );
   if (align?.alsoTrains.includes('denoiser') && frozenDenoiser)
     say('trains a denoiser that comes from a folder, which stays frozen; leave it out of alsoTrains.');
   if (recipe.weights !== null && !kinds.includes('align'))

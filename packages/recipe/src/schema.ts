@@ -28,7 +28,7 @@ const fraction = z.number().min(0).max(1);
 const emojiWorld = z.strictObject({
   kind: z.literal('emoji-world'),
   /** Side of the square picture in pixels. */
-  imageSize: count.max(512).default(48),
+  imageSize: count.max(2048).default(48),
   /** Number of concepts, taken in the order of the package's concept list; `all` for every one. */
   concepts: z.union([count, z.literal('all')]).default('all'),
   /** Styles that are trained on. */
@@ -60,7 +60,7 @@ const imageFolder = z.strictObject({
   kind: z.literal('image-folder'),
   /** Folder, absolute or relative to the recipe's own folder (or to the working folder for a preset). */
   path: z.string().min(1),
-  imageSize: count.max(512).default(48),
+  imageSize: count.max(2048).default(48),
   /** Share of each class that is kept for evaluation, chosen by the seed. */
   holdOut: fraction.default(0.2),
   /** Largest picture in pixels (width × height) that is decoded; larger ones are refused by name. */
@@ -191,6 +191,13 @@ const condition = z.strictObject({
 });
 
 const timesteps = z.discriminatedUnion('kind', [
+  z.strictObject({
+    /** Whole steps of 0 … steps − 1. */
+    kind: z.literal('discrete'),
+    steps: count.default(1000),
+    /** step → round((step − centre) · scale + centre); DEEM's 500 and 0.6 look at 200 … 799. */
+    remap: z.strictObject({ centre: z.number(), scale: fraction.positive() }).optional(),
+  }),
   z.strictObject({ kind: z.literal('uniform'), min: fraction.default(0), max: fraction.default(1) }),
   z.strictObject({ kind: z.literal('sigmoid-normal'), mean: z.number().default(0), std: positive.default(1) }),
 ]);
@@ -199,15 +206,22 @@ const diffusion = z.strictObject({
   /** `flow`: x_t = (1 − t)·x0 + t·ε, target ε − x0 (rectified flow). `epsilon` and `velocity`: DDPM,
    * scaled-linear, target ε or √ᾱ·ε − √(1 − ᾱ)·x0. */
   target: z.enum(['flow', 'epsilon', 'velocity']).default('flow'),
-  /** What the feedback loss is: the squared error, or DCR's InfoNCE over the predictions under every condition of the slice. */
+  /** What the feedback loss is: the squared error, or DCR's InfoNCE over predictions under each other's conditions. */
   loss: z
     .discriminatedUnion('kind', [
       z.strictObject({ kind: z.literal('mse') }),
-      z.strictObject({ kind: z.literal('infonce'), temperature: positive.default(0.1) }),
+      z.strictObject({
+        kind: z.literal('infonce'),
+        temperature: positive.default(0.1),
+        /** Pictures that are contrasted with each other, which takes its square of denoiser passes; must divide each batch. */
+        group: count.default(16),
+      }),
     ])
     .default({ kind: 'mse' }),
   /** How t in [0, 1] is drawn per sample; t = 1 is pure noise. */
   timesteps: timesteps.default({ kind: 'sigmoid-normal', mean: 0.8, std: 1 }),
+  /** Side of the pictures that are reconstructed, which the data's are resized to. @default `data.imageSize` */
+  targetSize: count.max(2048).optional(),
   /** Draws of (t, ε) per picture in a step, averaged with one backward pass; the encoder runs once per picture. */
   draws: count.max(16).default(1),
 });
@@ -311,6 +325,8 @@ export const recipeSchema = z.strictObject({
   /** `builtin:emoji`, a safetensors file, or null to train from scratch. Stages that the weights cover are skipped. */
   weights: z.string().nullable().default(null),
   stages: z.array(stageSchema).min(1),
+  /** Fields whose published value is not known, so that what stands here is a guess. */
+  unverified: z.array(z.string()).default([]),
   eval: z
     .strictObject({
       /** Suites to run; empty for none. */
