@@ -44,6 +44,9 @@ export function wholeNumber(flag: string, text: string, min: number, max: number
   throw new FoveaError(`The flag --${flag} takes a whole number from ${min} to ${max}, not "${text}".`);
 }
 
+/** The values of a flag that may be given several times; citty gives one as text. */
+export const listOf = (given: string | string[] | undefined): string[] => (given === undefined ? [] : [given].flat());
+
 function split(token: string): [string, string | undefined] {
   const at = token.indexOf('=');
   return at < 0 ? [token, undefined] : [token.slice(0, at), token.slice(at + 1)];

@@ -16,6 +16,7 @@ const COMMANDS: Record<string, () => Promise<{ default: CommandDef<any> }>> = {
   eval: () => import('./commands/eval.ts'),
   compare: () => import('./commands/compare.ts'),
   export: () => import('./commands/export.ts'),
+  recipe: () => import('./commands/recipe.ts'),
   bench: () => import('./commands/bench.ts'),
   doctor: () => import('./commands/doctor.ts'),
 };

@@ -16,7 +16,7 @@ import {
 } from '@fovea/jobs';
 import { loadRecipe, recipeSchema } from '@fovea/recipe';
 import { type ArgsDef, defineCommand } from 'citty';
-import { wholeNumber } from '../arguments.ts';
+import { listOf, wholeNumber } from '../arguments.ts';
 import { driveRun, type End, lockRun, prepareRunDir, runDirOf, type Watcher } from '../drive.ts';
 import { findHome, type Home, openHomeStore, shown } from '../home.ts';
 import { LiveView } from '../live.ts';
@@ -32,6 +32,11 @@ const args = {
     valueHint: 'run',
     optionalValue: true,
   },
+  set: {
+    type: 'string',
+    description: 'Set one field of the recipe, such as stages.align.lr=1e-5; may be given several times',
+    valueHint: 'field=value',
+  },
   seed: { type: 'string', description: "Seed of the run, in place of the recipe's", valueHint: 'number' },
   name: { type: 'string', description: "Name of the run, in place of the recipe's", valueHint: 'name' },
   json: { type: 'boolean', description: 'Print nothing but one JSON document at the end' },
@@ -44,6 +49,7 @@ const args = {
 
 interface Flags {
   recipe?: string;
+  set: string[];
   fromScratch: boolean;
   resume?: string;
   seed?: number;
@@ -63,6 +69,7 @@ export default defineCommand({
   async run({ args }) {
     const flags: Flags = {
       recipe: args.recipe,
+      set: listOf(args.set),
       fromScratch: args['from-scratch'] === true,
       resume: args.resume,
       seed: args.seed === undefined ? undefined : wholeNumber('seed', args.seed, 0, 2 ** 32 - 1),
@@ -127,6 +134,7 @@ async function newRun(store: Store, flags: Flags): Promise<RunRecord> {
   const { recipe, recipeDir, hash, text } = await loadRecipe(source, {
     fromScratch: flags.fromScratch,
     seed: flags.seed,
+    set: flags.set,
   });
   const name = recipeSchema.shape.name.safeParse(flags.name ?? recipe.name);
   if (!name.success) {
@@ -146,6 +154,7 @@ async function runToResume(home: Home, store: Store, flags: Flags): Promise<RunR
   const fixed = Object.entries({
     recipe: flags.recipe,
     'from-scratch': flags.fromScratch || undefined,
+    set: flags.set.length > 0 || undefined,
     seed: flags.seed,
     name: flags.name,
   });
@@ -228,6 +237,7 @@ function listenForInterrupt(): { signal: AbortSignal; end: () => void } {
 
 function commandLine(flags: Flags): string {
   const parts = ['fovea train', `--recipe ${flags.recipe ?? DEFAULT_RECIPE}`];
+  for (const each of flags.set) parts.push(`--set '${each}'`);
   if (flags.fromScratch) parts.push('--from-scratch');
   if (flags.seed !== undefined) parts.push(`--seed ${flags.seed}`);
   if (flags.name !== undefined) parts.push(`--name ${flags.name}`);

@@ -1,0 +1,264 @@
+// A run over folders as a researcher brings them: encoders of four families, a frozen U-Net and autoencoder, trained for a
+// step; and the folders that are refused, each in one sentence.
+
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { encodeSafetensors } from '@fovea/artifacts';
+import {
+  autoencoderKlSpecs,
+  clipVitSpecs,
+  convNextSpecs,
+  dinov2Specs,
+  initialise,
+  type ParamSpecs,
+  readAutoencoderKlConfig,
+  readClipVitConfig,
+  readConvNextConfig,
+  readDinov2Config,
+  readSiglipConfig,
+  readUnetConfig,
+  siglipSpecs,
+  unetSpecs,
+} from '@fovea/models';
+import { type Recipe, type RecipeInput, recipeSchema } from '@fovea/recipe';
+import { compile, type NumericArray } from '@fovea/tensor';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { drawsFor } from './batch.ts';
+import { trainableSpecs } from './model.ts';
+import { type Networks, openNetworks } from './networks.ts';
+import { stepScalars } from './optim.ts';
+import { type StepContext, stepSignature, trainStep } from './step.ts';
+
+const SIDE = 32;
+const tower = { hidden_size: 16, intermediate_size: 32, num_hidden_layers: 2, num_attention_heads: 2 };
+const CLIP = {
+  model_type: 'clip_vision_model',
+  architectures: ['CLIPVisionModelWithProjection'],
+  ...tower,
+  image_size: 16,
+  patch_size: 8,
+  projection_dim: 12,
+};
+const SIGLIP = { model_type: 'siglip_vision_model', ...tower, image_size: 16, patch_size: 8 };
+const DINO = { model_type: 'dinov2', ...tower, image_size: 16, patch_size: 8, mlp_ratio: 2 };
+const CONVNEXT = {
+  model_cfg: {
+    embed_dim: 12,
+    vision_cfg: { timm_model_name: 'convnext_tiny', timm_pool: '', image_size: 64 },
+    text_cfg: { context_length: 8, vocab_size: 32, width: 16, heads: 2, layers: 1 },
+  },
+  preprocess_cfg: { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], interpolation: 'bicubic', resize_mode: 'shortest' },
+};
+const UNET = {
+  in_channels: 4,
+  out_channels: 4,
+  block_out_channels: [16, 32],
+  layers_per_block: 1,
+  down_block_types: ['DownBlock2D', 'CrossAttnDownBlock2D'],
+  up_block_types: ['CrossAttnUpBlock2D', 'UpBlock2D'],
+  attention_head_dim: 2,
+  cross_attention_dim: 24,
+  norm_num_groups: 4,
+  use_linear_projection: true,
+};
+const VAE = {
+  in_channels: 3,
+  out_channels: 3,
+  latent_channels: 4,
+  block_out_channels: [8, 8],
+  layers_per_block: 1,
+  norm_num_groups: 4,
+  down_block_types: ['DownEncoderBlock2D', 'DownEncoderBlock2D'],
+  up_block_types: ['UpDecoderBlock2D', 'UpDecoderBlock2D'],
+};
+const PIXELS = {
+  image_processor_type: 'CLIPImageProcessor',
+  size: { shortest_edge: 16 },
+  crop_size: { height: 16, width: 16 },
+};
+
+let root: string;
+const write = async (
+  name: string,
+  files: Record<string, unknown>,
+  specs: ParamSpecs,
+  weights = 'model.safetensors',
+): Promise<string> => {
+  const folder = path.join(root, name);
+  await mkdir(folder, { recursive: true });
+  for (const [file, json] of Object.entries(files)) await writeFile(path.join(folder, file), JSON.stringify(json));
+  await writeFile(path.join(folder, weights), encodeSafetensors(new Map(Object.entries(initialise(specs, 1)))));
+  return folder;
+};
+
+beforeAll(async () => {
+  root = await mkdtemp(path.join(os.tmpdir(), 'fovea-networks-'));
+  const both = (config: object) => ({ 'config.json': config, 'preprocessor_config.json': PIXELS });
+  await write('clip', both(CLIP), clipVitSpecs(readClipVitConfig(CLIP, 'clip')));
+  await write('siglip', both(SIGLIP), siglipSpecs(readSiglipConfig(SIGLIP, 'siglip')));
+  await write('dinov2', both(DINO), dinov2Specs(readDinov2Config(DINO, 'dinov2')));
+  const diffusion = 'diffusion_pytorch_model.safetensors';
+  await write('unet', { 'config.json': UNET }, unetSpecs(readUnetConfig(UNET, 'unet')), diffusion);
+  await write('vae', { 'config.json': VAE }, autoencoderKlSpecs(readAutoencoderKlConfig(VAE, 'vae')), diffusion);
+});
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+const recipeOf = (over: Partial<RecipeInput> & { stage?: object }): Recipe => {
+  const { stage, ...rest } = over;
+  return recipeSchema.parse({
+    name: 'folders',
+    data: { kind: 'image-folder', path: '.', imageSize: SIDE },
+    encoder: { from: 'clip' },
+    denoiser: { kind: 'unet', from: 'unet' },
+    autoencoder: { kind: 'kl', from: 'vae', latent: 'sample' },
+    diffusion: { target: 'epsilon', timesteps: { kind: 'discrete' } },
+    engine: { threads: 1 },
+    stages: [{ stage: 'align', steps: 4, batch: 2, lr: 1e-2, warmup: 0, alsoTrains: ['projector'], ...stage }],
+    ...rest,
+  } as RecipeInput);
+};
+
+/** One optimiser step from the folders' weights; the moved parameters and the loss. */
+async function step(recipe: Recipe, networks?: Networks) {
+  const opened = networks ?? (await openNetworks(recipe, root, []));
+  const [stage] = recipe.stages;
+  const specs = trainableSpecs(stage, opened);
+  const trainable = Object.fromEntries(
+    Object.entries(specs).map(([name, { shape }]) => [name, { shape, dtype: 'float32' as const }]),
+  );
+  const folder = (await opened.start?.()) ?? {};
+  const start = { ...initialise(specs, 2), ...folder };
+  const frozen = Object.fromEntries(
+    Object.entries(folder)
+      .filter(([name]) => !(name in specs))
+      .map(([name, tensor]) => [name, { ...tensor, dtype: 'float32' as const }]),
+  );
+  const context: StepContext = { stage, role: 'aligned', recipe, networks: opened };
+  const program = await compile(
+    trainStep(context),
+    { ...stepSignature(stage, recipe, trainable, opened), constants: { ...frozen, ...opened.frozen } },
+    { threads: 1 },
+  );
+  program.setState(Object.fromEntries(Object.keys(specs).map((name) => [`p/${name}`, start[name].data])));
+  const { batch } = stage;
+  const query = { seed: 0, stream: 'align', first: 0, pictures: batch, draws: recipe.diffusion.draws };
+  const inputs: Record<string, NumericArray> = {
+    pixels: Float32Array.from({ length: batch * 3 * SIDE ** 2 }, (_, i) => 0.5 + 0.4 * Math.sin(i / 7)),
+    labels: new Int32Array(batch),
+    ...drawsFor(query, recipe, opened),
+    scalars: stepScalars(0, 4, stage),
+  };
+  const { loss, health } = await program.run(inputs);
+  const moved = Object.keys(specs).filter((name) =>
+    (program.getState(`p/${name}`) as Float32Array).some((x, i) => x !== start[name].data[i]),
+  );
+  await program.dispose();
+  return { loss: loss[0], health: health[0], moved, specs, inputs };
+}
+
+describe('an encoder from a folder', () => {
+  it.each([
+    ['clip', { tokens: { mode: 'randomK', k: 3, replacement: true }, space: 'projected' }],
+    ['siglip', { tokens: { mode: 'pool', window: 2 }, space: 'normed' }],
+    ['dinov2', { tokens: { mode: 'all' }, space: 'hidden' }],
+  ])('%s learns through a frozen U-Net and autoencoder', async (from, condition) => {
+    const recipe = recipeOf({ encoder: { from }, condition } as never);
+    const { loss, health, moved, specs } = await step(recipe);
+    expect(Number.isFinite(loss) && Number.isFinite(health)).toBe(true);
+    expect(Object.keys(specs).some((name) => /^(denoiser|autoencoder)\./.test(name))).toBe(false);
+    const still = Object.keys(specs).filter((name) => !moved.includes(name));
+    // What the condition does not read has no gradient, and does not decay either.
+    const unread: Record<string, RegExp> = {
+      clip: /^$/,
+      siglip: /^$/,
+      dinov2: /^(layernorm\.|embeddings\.mask_token)/,
+    };
+    expect(still.filter((name) => !unread[from].test(name) && !/k_proj\.bias|key\.bias/.test(name))).toEqual([]);
+  });
+
+  it('takes pictures of another size than its own', async () => {
+    const networks = await openNetworks(recipeOf({ encoder: { from: 'clip', imageSize: 24 } as never }), root, []);
+    expect(networks.encoder.shape).toMatchObject({ patches: 9, imageSize: { height: 24, width: 24 } });
+    const { loss } = await step(recipeOf({ encoder: { from: 'clip', imageSize: 24 } as never }), networks);
+    expect(Number.isFinite(loss)).toBe(true);
+  });
+
+  it('of DEEM’s kind reaches the U-Net by its maps too, and at the start by the condition alone (B3)', async () => {
+    const specs = convNextSpecs(readConvNextConfig(CONVNEXT, 'convnext'));
+    await write('convnext', { 'open_clip_config.json': CONVNEXT }, specs, 'open_clip_model.safetensors').catch(
+      () => {},
+    );
+    const connector = { kind: 'perceiver', queries: 4, width: 16, layers: 2, heads: 2, hidden: 32 };
+    const open = (denseSkip: boolean) =>
+      openNetworks(
+        recipeOf({ encoder: { from: 'convnext' }, condition: { space: 'maps', connector, denseSkip } } as never),
+        root,
+        [],
+      );
+    const [closed, dense] = [await open(false), await open(true)];
+    expect(closed.connector.residuals).toBeUndefined();
+    expect(dense.connector.residuals).toBeDefined();
+    expect(Object.keys(closed.connector.specs).some((name) => name.startsWith('projector.skips'))).toBe(false);
+    const gates = Object.entries(dense.connector.specs).filter(([name]) => /^projector\.skips\..*\.conv\./.test(name));
+    expect(gates.length).toBeGreaterThan(0);
+    expect(gates.every(([, { init }]) => 'constant' in init && init.constant === 0)).toBe(true);
+  });
+});
+
+describe('folders that are refused', () => {
+  const refusal = (over: object) =>
+    openNetworks(recipeOf(over as never), root, []).then(
+      () => 'opened',
+      (e) => e.message,
+    );
+
+  it('say so in one sentence', async () => {
+    const clip = clipVitSpecs(readClipVitConfig(CLIP, 'clip'));
+    const { 'visual_projection.weight': projection, ...without } = clip;
+    const files = { 'config.json': CLIP, 'preprocessor_config.json': PIXELS };
+    await write('lacks', files, without);
+    await write('more', files, { ...clip, 'extra.weight': projection });
+    await write('wrong', { ...files, 'config.json': { ...CLIP, projection_dim: 13 } }, clip);
+    await write('unknown', { ...files, 'config.json': { model_type: 'vit_mae' } }, clip);
+    await write('torn', files, clip);
+    await writeFile(path.join(root, 'torn/config.json'), '{"model_type": ');
+    await write('pickle', files, clip);
+    await rm(path.join(root, 'pickle/model.safetensors'));
+    await writeFile(path.join(root, 'pickle/pytorch_model.bin'), 'x');
+    await write(
+      'narrow',
+      { 'config.json': { ...UNET, cross_attention_dim: 25 } },
+      unetSpecs(readUnetConfig(UNET, 'u')),
+      'diffusion_pytorch_model.safetensors',
+    );
+    const expected: [object, RegExp][] = [
+      [{ encoder: { from: 'nowhere' } }, /"\S*nowhere" cannot be read: no such folder/],
+      [{ encoder: { from: 'lacks' } }, /lack visual_projection\.weight/],
+      [{ encoder: { from: 'more' } }, /hold extra\.weight, for which its configuration has no place/],
+      [
+        { encoder: { from: 'wrong' } },
+        /visual_projection\.weight as \[12,16\], but its configuration asks for \[13,16\]/,
+      ],
+      [{ encoder: { from: 'unknown' } }, /model_type "vit_mae", which Fovea does not know/],
+      [{ encoder: { from: 'torn' } }, /"torn\/config\.json" is not JSON/],
+      [{ encoder: { from: 'pickle' } }, /pickle|safetensors/],
+      [
+        { denoiser: { kind: 'unet', from: 'narrow' } },
+        /to_k\.weight as \[32,24\], but its configuration asks for \[32,25\]/,
+      ],
+      [{ denoiser: { kind: 'unet', from: 'nowhere' } }, /has no config\.json/],
+      [{ autoencoder: null }, /takes 4 channels, but what it is to denoise has 3/],
+      [{ encoder: { from: 'dinov2' }, stage: { contrastive: 1 } }, /has no text tower/],
+      [{ condition: { space: 'maps' } }, /need an encoder with feature maps/],
+      [{ condition: { connector: { kind: 'unclip' } } }, /needs the U-Net of a Stable unCLIP/],
+      [{ condition: { tokens: { mode: 'randomK', k: 9 } } }, /9 different patches are more than the 4/],
+    ];
+    for (const [over, sentence] of expected) {
+      const message = await refusal(over);
+      expect(message).toMatch(sentence);
+      expect(message.split('\n')).toHaveLength(1);
+      expect(message.length).toBeLessThan(420);
+    }
+  });
+});
