@@ -6,6 +6,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { decodeSafetensors } from '@fovea/artifacts';
 import { runOnnx } from '@fovea/tensor';
 import { philox } from '@fovea/tensor/random';
 import sharp from 'sharp';
@@ -144,6 +145,22 @@ describe('a run', () => {
       const { features } = await runOnnx(await readFile(path.join(folder, 'out', 'encoder.onnx')), { pixels });
       expect(features.length).toBe(2 * 64);
       expect(features.slice(0, 64).reduce((sum, x) => sum + x * x, 0)).toBeCloseTo(1, 4);
+      const mixed = await fovea('export', '--checkpoint', 'aligned', '--out', 'mix', '--alpha', '0,0.5,1');
+      expect(mixed.code, mixed.stderr).toBe(0);
+      const weights = async (at: string) =>
+        decodeSafetensors(await readFile(path.join(folder, at, 'model.safetensors')), at).tensors;
+      const [start, half, end] = [
+        await weights('mix/alpha-0'),
+        await weights('mix/alpha-0.5'),
+        await weights('mix/alpha-1'),
+      ];
+      expect(end).toEqual(await weights('out'));
+      const name = 'vision_model.post_layernorm.weight';
+      const [a, b, c] = [start, half, end].map((tensors) => tensors.get(name)?.data as Float32Array);
+      expect(a).not.toEqual(c);
+      b.forEach((x, i) => expect(x).toBeCloseTo((a[i] + c[i]) / 2, 6));
+      expectSentence(await fovea('export', '--checkpoint', 'aligned', '--alpha', '2'), /numbers from 0 to 1/);
+      expectSentence(await fovea('export', '--checkpoint', 'aligned', '--adapters'), /has no adapters/);
     },
     RUN_MS,
   );

@@ -4,12 +4,13 @@
 import { FoveaError } from '@fovea/artifacts';
 import type { ArgDef, ArgsDef } from 'citty';
 
-/** A string flag that may stand alone, such as `--resume`; it then has the value ''. */
-export type OptionalValue = ArgDef & { optionalValue?: boolean };
+/** A string flag that may stand alone, such as `--resume`, and then has the value '', or be given several times. */
+export type FlagDef = ArgDef & { optionalValue?: boolean; multiple?: boolean };
 
 /** The same arguments with optional values made explicit. Throws a FoveaError for what the command does not know. */
 export function checkArguments(command: string, rawArgs: readonly string[], args: ArgsDef): string[] {
   const out: string[] = [];
+  const several = new Map<string, string[]>();
   let positionals = Object.values(args).filter((def) => def.type === 'positional').length;
   for (let i = 0; i < rawArgs.length; i++) {
     const token = rawArgs[i];
@@ -30,11 +31,12 @@ export function checkArguments(command: string, rawArgs: readonly string[], args
     }
     const next = rawArgs[i + 1];
     const value = inline ?? (next !== undefined && !next.startsWith('-') ? rawArgs[++i] : undefined);
-    if (!value && !(def as OptionalValue).optionalValue)
+    if (!value && !(def as FlagDef).optionalValue)
       throw new FoveaError(`The flag ${flag} of \`fovea ${command}\` needs a value: ${flag} ${hint(name, def)}.`);
-    out.push(`--${name}=${value ?? ''}`);
+    if ((def as FlagDef).multiple) several.set(name, [...(several.get(name) ?? []), value ?? '']);
+    else out.push(`--${name}=${value ?? ''}`);
   }
-  return out;
+  return [...out, ...[...several].map(([name, values]) => `--${name}=${values.join(BETWEEN)}`)];
 }
 
 /** A whole number within bounds from a flag's text. */
@@ -44,8 +46,11 @@ export function wholeNumber(flag: string, text: string, min: number, max: number
   throw new FoveaError(`The flag --${flag} takes a whole number from ${min} to ${max}, not "${text}".`);
 }
 
-/** The values of a flag that may be given several times; citty gives one as text. */
-export const listOf = (given: string | string[] | undefined): string[] => (given === undefined ? [] : [given].flat());
+/** citty keeps one value of a flag, so several are one text. */
+const BETWEEN = '\n';
+
+/** The values of a flag that may be given several times. */
+export const listOf = (given: string | undefined): string[] => given?.split(BETWEEN) ?? [];
 
 function split(token: string): [string, string | undefined] {
   const at = token.indexOf('=');

@@ -70,6 +70,38 @@ test.each([
   expect(existsSync(path.join(dir, '.fovea/store/refs/runs'))).toBe(false);
 });
 
+test('recipes are listed, shown and checked, with fields set on the way', async () => {
+  expect(await fovea('recipe', 'list')).toBe(0);
+  expect(said.out).toMatch(/un2clip +align \(some values unverified\)\n +un2CLIP/);
+  said.out = '';
+  expect(await fovea('recipe', 'show', 'dcr')).toBe(0);
+  expect(said.out).toContain('guessed: stages.projector.weightDecay');
+  said.out = '';
+  expect(await fovea('recipe', 'check', 'deem-tiny', '--set', 'stages.align.lr=5e-4', '--set=data.concepts=6')).toBe(0);
+  expect(said.out).toMatch(/align +\^vision_model +\d+ +\S+ M +4\.0e-5/);
+  expect(said.out).toMatch(/align +all others +\d+ +\S+ M +5\.0e-4/);
+});
+
+test.each([
+  [['recipe', 'bake'], /lists, shows or checks; it does not "bake"/],
+  [['recipe', 'show'], /needs a recipe/],
+  [['recipe', 'check', 'diva'], /clip-vit-large-patch14" cannot be read: no such folder/],
+  [
+    ['recipe', 'check', 'diva-tiny', '--set', 'lr'],
+    /"lr" sets no field of the recipe: a path, "=" and a value are needed/,
+  ],
+  [['recipe', 'check', 'diva-tiny', '--set', 'stages.joint.lr=1'], /there is no "joint" in the list/],
+  [['recipe', 'check', 'diva-tiny', '--set', 'name.x=1'], /"name" is a value, not a group of fields/],
+  [['recipe', 'check', 'diva-tiny', '--set', '__proto__.x=1'], /a path, "=" and a value are needed/],
+  [['recipe', 'check', 'diva-tiny', '--set', 'stages.align.lr=[1'], /its value is not YAML/],
+  [['recipe', 'check', 'diva-tiny', '--set', 'stages.align.groups=[{match: nowhere, lr: 1}]'], /takes no parameter/],
+  [['train', '--resume', '--set', 'seed=1'], /--set cannot be given together with --resume/],
+])('fovea %j is refused in one sentence', async (args, sentence) => {
+  expect(await fovea(...args)).toBe(2);
+  expect(said.err).toMatch(sentence);
+  expect(said.err.trim()).not.toContain('\n');
+});
+
 test('a port that is taken, and a Redis that does not answer, leave nothing of the run', async () => {
   const server = createServer().listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));

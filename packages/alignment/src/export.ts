@@ -3,12 +3,12 @@
 
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { encodeSafetensors } from '@fovea/artifacts';
-import { openEncoder, PIXEL_MEAN, PIXEL_STD, pictureConfig, readJson } from '@fovea/models';
+import { encodeSafetensors, FoveaError } from '@fovea/artifacts';
+import { adapterFiles, interpolate, openEncoder, PIXEL_MEAN, PIXEL_STD, pictureConfig, readJson } from '@fovea/models';
 import type { BuiltinEncoder, Recipe } from '@fovea/recipe';
 import { lowerToOnnx } from '@fovea/tensor';
-import { recipeLora } from './model.ts';
-import { openNetworks } from './networks.ts';
+import { loraOf, recipeLora } from './model.ts';
+import { type Networks, openNetworks } from './networks.ts';
 import { imageTower } from './subject.ts';
 import type { WeightFile } from './weights.ts';
 
@@ -38,6 +38,25 @@ export async function exportedFiles(
     ...Object.entries(configs).map(([name, value]) => ({ name, bytes: json(value) })),
     { name: 'encoder.onnx', bytes: lowerToOnnx(...imageTower(file.weights, networks, batch)).bytes },
   ];
+}
+
+/** The adapters of a checkpoint in PEFT's layout; a FoveaError where its recipe trains none. */
+export function adapterExport({ weights }: WeightFile, { encoder, stages }: Recipe): ExportedFile[] {
+  const lora = stages.map(loraOf).find((each) => each !== null);
+  const adapters = Object.fromEntries(Object.entries(weights).filter(([name]) => /\.lora_[AB]\.weight$/.test(name)));
+  if (!lora || Object.keys(adapters).length === 0)
+    throw new FoveaError(
+      'The checkpoint has no adapters, because its stage trains the encoder whole; leave --adapters out, or set stages.align.trainable.',
+    );
+  const baseModel = encoder.kind === 'pretrained' ? encoder.from : null;
+  return adapterFiles({ config: { ...lora, baseModel }, weights: adapters });
+}
+
+/** An encoder between the one that the align stage began with and a checkpoint's; alpha 1 is the checkpoint. */
+export function mixedWeights(start: WeightFile, end: WeightFile, { encoder }: Networks, alpha: number): WeightFile {
+  const own = ({ weights }: WeightFile) =>
+    Object.fromEntries(Object.keys(encoder.specs).map((name) => [name, weights[name]]));
+  return { ...end, weights: { ...end.weights, ...interpolate(own(start), own(end), alpha) } };
 }
 
 /** Writes the files; each appears whole or not at all. Returns their paths. */

@@ -22,8 +22,8 @@ import { decodeWeights, type WeightFile } from './weights.ts';
 
 const CHUNK = 128;
 
-/** Reads a checkpoint's weights, their moving average where its stage keeps one, with its adapters merged in. */
-export async function checkpointWeights(store: Store, id: string, recipe: Recipe): Promise<WeightFile> {
+/** Reads a checkpoint's weights as they were trained, their moving average where its stage keeps one, adapters beside. */
+export async function trainedWeights(store: Store, id: string, recipe: Recipe): Promise<WeightFile> {
   const manifest = await readCheckpoint(store, id);
   const file = decodeWeights(await store.get(manifest.weights.sha256), `checkpoint ${id.slice(0, 12)}`);
   const hasAverage = recipe.stages.some(({ stage, ema }) => stage === manifest.stage && ema !== null);
@@ -32,8 +32,20 @@ export async function checkpointWeights(store: Store, id: string, recipe: Recipe
     for (const [name, { shape, data }] of tensors)
       if (name.startsWith('ema/')) file.weights[name.slice(4)] = { shape, data: data as Float32Array };
   }
+  return file;
+}
+
+/** Reads a checkpoint's weights, their moving average where its stage keeps one, with its adapters merged in. */
+export async function checkpointWeights(store: Store, id: string, recipe: Recipe): Promise<WeightFile> {
+  const file = await trainedWeights(store, id, recipe);
   const lora = recipeLora(recipe);
   return lora ? { ...file, weights: mergeLora(file.weights, lora) } : file;
+}
+
+/** The checkpoint that the align stage began with; `id` itself where it is none of that stage's. */
+export async function startOfAlign(store: Store, id: string): Promise<string> {
+  const { stage, parent } = await readCheckpoint(store, id);
+  return stage === 'align' && parent !== null ? startOfAlign(store, parent) : id;
 }
 
 const frozen = (weights: Weights, specs: ParamSpecs): Record<string, Frozen> =>

@@ -2,11 +2,16 @@
 
 import path from 'node:path';
 import {
+  adapterExport,
   checkpointWeights,
   EncoderSubject,
   type ExportedFile,
   encodeWeights,
   exportedFiles,
+  mixedWeights,
+  openNetworks,
+  startOfAlign,
+  trainedWeights,
   type WeightFile,
   writeExport,
 } from '@fovea/alignment';
@@ -41,6 +46,12 @@ export default defineCommand({
       description:
         'Write all networks as one fp16 safetensors file for a recipe’s `weights`, with the log beside it, instead',
     },
+    alpha: {
+      type: 'string',
+      valueHint: 'A,B,…',
+      description: 'Write the encoders between the start (0) and the checkpoint (1) instead, a folder each (WiSE-FT)',
+    },
+    adapters: { type: 'boolean', description: 'Write the LoRA adapters for PEFT instead' },
     json: { type: 'boolean', description: 'Print one JSON document' },
   },
   async run({ args }) {
@@ -56,10 +67,19 @@ export default defineCommand({
       console.log(args.json ? JSON.stringify(found, null, 2) : written.map((each) => shown(each)).join('\n'));
       return;
     }
-    const files = await exportedFiles(file, checkpoint.run, checkpoint.id, batch);
-    const difference = await differenceOf(files, file, checkpoint.run, batch);
     const folder = resolved(args.out ?? path.join(home.runsDir, checkpoint.run.id, 'export'));
-    const written = await writeOut(files, folder);
+    const written: string[] = [];
+    let difference = 0;
+    if (args.adapters) {
+      const trained = await trainedWeights(store, checkpoint.id, recipe);
+      written.push(...(await writeOut(adapterExport(trained, recipe), folder)));
+    } else {
+      for (const [inside, mixed] of await encodersOf(store, checkpoint, file, args.alpha)) {
+        const files = await exportedFiles(mixed, checkpoint.run, checkpoint.id, batch);
+        difference = Math.max(difference, await differenceOf(files, mixed, checkpoint.run, batch));
+        written.push(...(await writeOut(files, path.join(folder, inside))));
+      }
+    }
     if (args.json) {
       console.log(
         JSON.stringify({ checkpoint: checkpoint.id, run: checkpoint.run.id, files: written, difference }, null, 2),
@@ -68,9 +88,29 @@ export default defineCommand({
     }
     console.log(`checkpoint ${checkpoint.id.slice(0, 12)}, ${checkpoint.role} of run ${checkpoint.run.id}`);
     for (const each of written) console.log(`  ${shown(each)}`);
-    console.log(`encoder.onnx gives the checkpoint's features (largest difference ${difference.toExponential(1)})`);
+    if (!args.adapters)
+      console.log(`encoder.onnx gives the encoder's features (largest difference ${difference.toExponential(1)})`);
   },
 });
+
+/** What to export, by the folder it goes to: the checkpoint itself, or encoders on the way to it. */
+async function encodersOf(
+  store: Store,
+  { id, run }: FoundCheckpoint,
+  file: WeightFile,
+  alphas: string | undefined,
+): Promise<[string, WeightFile][]> {
+  if (alphas === undefined) return [['', file]];
+  const given = alphas.split(',').map((text) => {
+    const alpha = /^(0|1|0?\.\d+|1\.0+)$/.test(text.trim()) ? Number(text) : Number.NaN;
+    if (!(alpha >= 0 && alpha <= 1))
+      throw new FoveaError(`The flag --alpha takes numbers from 0 to 1 with commas between, not "${alphas}".`);
+    return alpha;
+  });
+  const start = await checkpointWeights(store, await startOfAlign(store, id), run.recipe);
+  const networks = await openNetworks(run.recipe, run.recipeDir, file.vocabulary);
+  return given.map((alpha) => [`alpha-${alpha}`, mixedWeights(start, file, networks, alpha)]);
+}
 
 const resolved = (file: string) => path.resolve(process.env.INIT_CWD ?? process.cwd(), file);
 

@@ -5,18 +5,25 @@ import { modelSpecs, type Networks, openNetworks, parameterGroups, trainableSpec
 import { FoveaError } from '@fovea/artifacts';
 import { type LoadedRecipe, loadRecipe, presetNames } from '@fovea/recipe';
 import { sizeOf } from '@fovea/tensor';
-import { defineCommand } from 'citty';
+import { type ArgsDef, defineCommand } from 'citty';
 import { listOf } from '../arguments.ts';
 import { table } from '../summary.ts';
 
+const args = {
+  action: { type: 'positional', required: true, valueHint: 'list|show|check', description: 'list, show or check' },
+  recipe: { type: 'positional', required: false, valueHint: 'name|file', description: 'A preset, or a recipe file' },
+  set: {
+    type: 'string',
+    multiple: true,
+    valueHint: 'field=value',
+    description: 'Set one field; may be given several times',
+  },
+  json: { type: 'boolean', description: 'Print one JSON document' },
+} satisfies ArgsDef & Record<string, { multiple?: boolean }>;
+
 export default defineCommand({
   meta: { name: 'recipe', description: 'List the presets, show one, or check a recipe and what its stages train' },
-  args: {
-    action: { type: 'positional', required: true, valueHint: 'list|show|check', description: 'list, show or check' },
-    recipe: { type: 'positional', required: false, valueHint: 'name|file', description: 'A preset, or a recipe file' },
-    set: { type: 'string', valueHint: 'field=value', description: 'Set one field; may be given several times' },
-    json: { type: 'boolean', description: 'Print one JSON document' },
-  },
+  args,
   async run({ args }) {
     const json = args.json === true;
     if (args.action === 'list') return list(json);

@@ -34,6 +34,7 @@ const args = {
   },
   set: {
     type: 'string',
+    multiple: true,
     description: 'Set one field of the recipe, such as stages.align.lr=1e-5; may be given several times',
     valueHint: 'field=value',
   },
@@ -45,7 +46,7 @@ const args = {
     description: 'Let the private Redis listen on this port of 127.0.0.1',
     valueHint: 'port',
   },
-} satisfies ArgsDef & Record<string, { optionalValue?: boolean }>;
+} satisfies ArgsDef & Record<string, { optionalValue?: boolean; multiple?: boolean }>;
 
 interface Flags {
   recipe?: string;
