@@ -11,6 +11,7 @@ import {
   convNextSpecs,
   dinov2Specs,
   initialise,
+  openEncoder,
   type ParamSpecs,
   readAutoencoderKlConfig,
   readClipVitConfig,
@@ -22,13 +23,15 @@ import {
   unetSpecs,
 } from '@fovea/models';
 import { type Recipe, type RecipeInput, recipeSchema } from '@fovea/recipe';
-import { compile, type NumericArray } from '@fovea/tensor';
+import { compile, type NumericArray, runOnnx } from '@fovea/tensor';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { drawsFor } from './batch.ts';
+import { exportedFiles, writeExport } from './export.ts';
 import { trainableSpecs } from './model.ts';
 import { type Networks, openNetworks } from './networks.ts';
 import { stepScalars } from './optim.ts';
 import { type StepContext, stepSignature, trainStep } from './step.ts';
+import { EncoderSubject } from './subject.ts';
 
 const SIDE = 32;
 const tower = { hidden_size: 16, intermediate_size: 32, num_hidden_layers: 2, num_attention_heads: 2 };
@@ -175,6 +178,26 @@ describe('an encoder from a folder', () => {
       dinov2: /^(layernorm\.|embeddings\.mask_token)/,
     };
     expect(still.filter((name) => !unread[from].test(name) && !/k_proj\.bias|key\.bias/.test(name))).toEqual([]);
+  });
+
+  it.each(['clip', 'siglip', 'dinov2'])('%s is written back as it came, and opens again', async (from) => {
+    const recipe = recipeOf({ encoder: { from } } as never);
+    const networks = await openNetworks(recipe, root, []);
+    const weights = await (networks.start as NonNullable<Networks['start']>)();
+    const files = await exportedFiles({ weights, vocabulary: [] }, { recipe, recipeDir: root }, 'a'.repeat(64), 1);
+    const folder = path.join(root, `out-${from}`);
+    await writeExport(files, folder);
+    const again = await openEncoder(folder);
+    expect(again.config).toEqual((await openEncoder(path.join(root, from))).config);
+    expect(await again.weights()).toEqual(weights);
+    const subject = await EncoderSubject.open({ weights, vocabulary: [] }, recipe, root);
+    const pixels = Float32Array.from({ length: 3 * 16 ** 2 }, (_, i) => 0.5 + 0.4 * Math.sin(i / 7));
+    const onnx = files.find(({ name }) => name === 'encoder.onnx')?.bytes as Uint8Array;
+    const { features } = await runOnnx(onnx, { pixels: { data: pixels, shape: [1, 3, 16, 16] } });
+    const own = await subject.imageFeatures(pixels, 1);
+    features.forEach((x, i) => expect(x).toBeCloseTo(own[i], 4));
+    expect(subject.unreadable(['dog'])).toEqual(['dog']);
+    await subject.dispose();
   });
 
   it('takes pictures of another size than its own', async () => {

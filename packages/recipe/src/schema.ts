@@ -238,14 +238,14 @@ const group = z.strictObject({
 
 /** What every stage says about its optimiser. */
 const optimiser = {
-  /** AdamW with decoupled weight decay (Loshchilov & Hutter 2019), or SGD with momentum; both as PyTorch has them. */
-  optimizer: z.enum(['adamw', 'sgd']).default('adamw'),
   /** Optimiser steps. */
   steps: count,
   /** Pictures per step. */
   batch: count.default(64),
   /** Peak learning rate. */
   lr: positive,
+  /** AdamW with decoupled weight decay (Loshchilov & Hutter 2019), or SGD with momentum; both as PyTorch has them. */
+  optimizer: z.enum(['adamw', 'sgd']).default('adamw'),
   /** Steps of linear warm-up from 0. */
   warmup: z.int().min(0).default(20),
   /** Decay after the warm-up. */
