@@ -114,6 +114,6 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
         print(f"{path.stem} {name}: torchvision's differs from Pillow's by {gap.mean():.4f} levels, at most {gap.max():.0f}")
 
 about = {"configs": configs, "every": EVERY}
-path = HERE / "preprocess.safetensors"
+path = HERE / "pictures" / "preprocess.safetensors"
 save_file({k: v.contiguous() for k, v in tensors.items()}, path, metadata={"about": json.dumps(about)})
 print(f"{path.name}: {len(tensors)} tensors, {path.stat().st_size} bytes; pictures {sum(p.stat().st_size for p in PICTURES.iterdir())} bytes")
