@@ -8,7 +8,10 @@ import { decodePicture, frame, framedSize, preprocess, type Rgb8, readPreprocess
 import { describe, expect, it } from 'vitest';
 
 const at = (name: string) => fileURLToPath(new URL(name, import.meta.url));
-const { tensors, metadata } = decodeSafetensors(readFileSync(at('fixtures/pictures/preprocess.safetensors')), 'preprocess');
+const { tensors, metadata } = decodeSafetensors(
+  readFileSync(at('fixtures/pictures/preprocess.safetensors')),
+  'preprocess',
+);
 const { configs, every } = JSON.parse(metadata.about);
 const PHOTOS = at('../../../shared/data/coco_tiny/images');
 
