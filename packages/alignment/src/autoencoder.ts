@@ -23,7 +23,7 @@ import type { Feedback } from './feedback.ts';
 
 const PREFIX = 'autoencoder.';
 
-export type Autoencoder = Pick<Feedback, 'latent' | 'clean' | 'drawsLatents' | 'frozen'>;
+export type Autoencoder = Pick<Feedback, 'latent' | 'clean' | 'drawsLatents' | 'frozen' | 'spread'>;
 
 export async function openAutoencoder(recipe: Recipe, recipeDir: string): Promise<Autoencoder> {
   const { autoencoder, data } = recipe;
@@ -35,6 +35,7 @@ export async function openAutoencoder(recipe: Recipe, recipeDir: string): Promis
       latent: [3, side, side],
       drawsLatents: false,
       clean: (_p, pixels) => tf.sub(tf.mul(sized(pixels), 2), 1),
+      spread: null,
       frozen: {},
     };
   const folder = path.resolve(recipeDir, autoencoder.from);
@@ -56,6 +57,10 @@ export async function openAutoencoder(recipe: Recipe, recipeDir: string): Promis
     latent: [channels, side / stride, side / stride],
     drawsLatents: draws,
     clean: (p, pixels, noise) => encode(inside(p), sized(pixels), draws ? (noise as Tensor) : null),
+    spread(p, pixels) {
+      const mean = encode(inside(p), sized(pixels), null);
+      return { mean, deviation: draws ? tf.sub(encode(inside(p), sized(pixels), tf.onesLike(mean)), mean) : null };
+    },
     frozen: Object.fromEntries(Object.entries(mapped).map(([name, tensor]) => [PREFIX + name, tensor])),
   };
 }
@@ -80,6 +85,7 @@ function tiny(json: unknown, where: string) {
     encoder,
     stride: 2 ** (c.encoderBlocks.length - 1),
     channels: c.latentChannels,
-    encode: (p: NamedTensors, pixels: Tensor) => encodeTiny(p, pixels, c),
+    encode: (p: NamedTensors, pixels: Tensor, _noise: Tensor | null) =>
+      encodeTiny(p, tf.sub(tf.mul(pixels, 2), 1) as Tensor, c),
   };
 }

@@ -41,8 +41,11 @@ export function drawsFor(query: Omit<NoiseQuery, 'size'>, recipe: Recipe, networ
     );
   if (drawsLatents) {
     drawn.latentNoise = new Float32Array(pictures * size);
-    for (let i = 0; i < pictures; i++)
-      fillNormal(drawn.latentNoise as Float32Array, i * size, size, seed, `${stream}/latent`, 0, first + i);
+    const out = drawn.latentNoise as Float32Array;
+    for (let i = 0; i < pictures; i++) {
+      if (networks.cached) networks.cached({ seed, stream }, first + i, out.subarray(i * size, (i + 1) * size));
+      else fillNormal(out, i * size, size, seed, `${stream}/latent`, 0, first + i);
+    }
   }
   return drawn;
 }

@@ -29,6 +29,10 @@ export interface Feedback {
   clean(p: NamedTensors, pixels: Tensor, noise?: Tensor): Tensor;
   /** Whether {@link Feedback.clean} reads noise. */
   drawsLatents: boolean;
+  /** Mean of a picture's latent and, where it is drawn, its deviation; null where pictures themselves are denoised. */
+  spread: ((p: NamedTensors, pixels: Tensor) => { mean: Tensor; deviation: Tensor | null }) | null;
+  /** Fills in latents that were computed before, sample by sample; see latents.ts. */
+  cached?: (query: { seed: number; stream: string }, sample: number, out: Float32Array) => void;
   /** What no checkpoint holds: frozen networks of folders, mapped from their files, and what was computed of them once. */
   frozen: Constants;
 }
@@ -90,6 +94,7 @@ function builtinFeedback(c: BuiltinDenoiser, imageSize: number, { shape }: Encod
     latent: [3, imageSize, imageSize],
     drawsLatents: false,
     clean: (_p, pixels) => tf.sub(tf.mul(pixels, 2), 1),
+    spread: null,
     frozen: {},
   };
 }

@@ -4,7 +4,8 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { encodeSafetensors } from '@fovea/artifacts';
+import { encodeSafetensors, openStore } from '@fovea/artifacts';
+import { openDataset } from '@fovea/data';
 import {
   autoencoderKlSpecs,
   clipVitSpecs,
@@ -22,16 +23,21 @@ import {
   siglipSpecs,
   unetSpecs,
 } from '@fovea/models';
-import { type Recipe, type RecipeInput, recipeSchema } from '@fovea/recipe';
+import { planOf, type Recipe, type RecipeInput, recipeSchema } from '@fovea/recipe';
 import { compile, type NumericArray, runOnnx } from '@fovea/tensor';
+import { philox } from '@fovea/tensor/random';
+import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { drawsFor } from './batch.ts';
 import { exportedFiles, writeExport } from './export.ts';
+import { withLatents } from './latents.ts';
 import { trainableSpecs } from './model.ts';
 import { type Networks, openNetworks } from './networks.ts';
 import { stepScalars } from './optim.ts';
 import { type StepContext, stepSignature, trainStep } from './step.ts';
 import { EncoderSubject } from './subject.ts';
+import { trainChain } from './testing.ts';
+import { type RoundMetrics, Trainer } from './train-round.ts';
 
 const SIDE = 32;
 const tower = { hidden_size: 16, intermediate_size: 32, num_hidden_layers: 2, num_attention_heads: 2 };
@@ -226,6 +232,54 @@ describe('an encoder from a folder', () => {
     const gates = Object.entries(dense.connector.specs).filter(([name]) => /^projector\.skips\..*\.conv\./.test(name));
     expect(gates.length).toBeGreaterThan(0);
     expect(gates.every(([, { init }]) => 'constant' in init && init.constant === 0)).toBe(true);
+  });
+});
+
+describe('latents of a folder of pictures', () => {
+  it('are encoded once by a round of their own, and train to the same weights as encoding anew', async () => {
+    const pictures = path.join(root, 'pictures');
+    for (const name of ['cat', 'dog']) {
+      await mkdir(path.join(pictures, name), { recursive: true });
+      for (let i = 0; i < 6; i++) {
+        const rng = philox(i, name);
+        const raw = Uint8Array.from({ length: 3 * 40 * 36 }, () => rng.int(256));
+        const png = await sharp(raw, { raw: { width: 40, height: 36, channels: 3 } })
+          .png()
+          .toBuffer();
+        await writeFile(path.join(pictures, name, `${i}.png`), png);
+      }
+    }
+    const run = async (cache: boolean) => {
+      const store = await openStore(path.join(root, `store-${cache}`));
+      const recipe = recipeOf({
+        data: { kind: 'image-folder', path: 'pictures', imageSize: SIDE },
+        autoencoder: { kind: 'kl', from: 'vae', latent: 'sample', cache },
+        stage: { roles: ['aligned'] },
+      } as never);
+      const dataset = openDataset(recipe.data, { recipeDir: root, cacheDir: root, seed: 0 });
+      const plan = planOf(recipe);
+      const rounds = [...(plan.get('trunk') ?? []), ...(plan.get('aligned') ?? [])];
+      const open = () => new Trainer({ store, openDataset: () => dataset });
+      const trained = await trainChain(open, store, rounds, { recipe, recipeDir: root, fresh: true });
+      return { trained, refs: await store.listRefs('latents'), store, recipe, dataset };
+    };
+    const [cached, anew] = [await run(true), await run(false)];
+    expect(cached.trained.map(({ stage }) => stage)).toEqual(['init', 'latents', 'align']);
+    expect(anew.trained.map(({ stage }) => stage)).toEqual(['init', 'align']);
+    expect(cached.refs).toHaveLength(1);
+    expect(anew.refs).toHaveLength(0);
+    const [a, b] = [cached, anew].map(({ trained }) => trained.at(-1)?.metrics as RoundMetrics);
+    a.loss.forEach((loss, i) => expect(loss).toBeCloseTo(b.loss[i], 4));
+    expect(a.probe.gap).toBeCloseTo(b.probe.gap as number, 4);
+    const networks = await openNetworks(cached.recipe, root, []);
+    const fed = await withLatents(cached.store, await cached.dataset, cached.recipe, networks);
+    expect(fed.cached).toBeDefined();
+    const red = await sharp({ create: { width: 9, height: 9, channels: 3, background: 'red' } })
+      .png()
+      .toBuffer();
+    for (let at = 0; at < 6; at++) await writeFile(path.join(pictures, 'cat', `${at}.png`), red);
+    const changed = await withLatents(cached.store, await cached.dataset, cached.recipe, networks);
+    expect(changed.cached, 'a picture that changed is not fed its old latent').toBeUndefined();
   });
 });
 

@@ -40,14 +40,15 @@ function roll(x: Tensor, by: number): Tensor {
 }
 
 /** What is reconstructed under each picture's condition, taken from its neighbour: pairs that share nothing but the batch. */
-export function shuffledTargets(inputs: StepInputs): Pick<StepInputs, 'targets' | 'noise' | 't' | 'coefficients'> {
-  const { targets, noise, t, coefficients } = inputs;
+export function shuffledTargets(inputs: StepInputs): NamedTensors {
+  const { targets, noise, t, coefficients, latentNoise } = inputs;
   const draws = noise.shape[0] / targets.shape[0];
   return {
     targets: roll(targets, 1),
     noise: roll(noise, draws),
     t: roll(t, draws),
     coefficients: roll(coefficients, draws),
+    ...(latentNoise && { latentNoise: roll(latentNoise, 1) }),
   };
 }
 

@@ -8,6 +8,7 @@ import type { Recipe, Role, Round, Stage } from '@fovea/recipe';
 import { compile, type NumericArray, type Program, sizeOf } from '@fovea/tensor';
 import { stepBatch } from './batch.ts';
 import { explainDivergence } from './divergence.ts';
+import { encodeLatents, withLatents } from './latents.ts';
 import { lossScaleStart, SCALE } from './loss-scale.ts';
 import { trainableSpecs } from './model.ts';
 import { type Constants, type Networks, openNetworks } from './networks.ts';
@@ -64,6 +65,17 @@ export interface TrainerOptions {
 
 const PROGRESS_MS = 400;
 
+/** Of a round that trains nothing. */
+const NOTHING: RoundMetrics = {
+  steps: 0,
+  seconds: 0,
+  imagesPerSecond: 0,
+  loss: [],
+  terms: {},
+  gradNorm: {},
+  probe: { before: 0, after: 0, gap: null },
+};
+
 interface Prepared {
   key: string;
   program: Program;
@@ -89,7 +101,9 @@ export class Trainer {
     if (round.stage === 'init') return this.#init(recipe, recipeDir, dataset);
     const base = await this.#load(request.base as string);
     const stage = recipe.stages[round.stageIndex];
-    const networks = await openNetworks(recipe, recipeDir, base.file.vocabulary);
+    const opened = await openNetworks(recipe, recipeDir, base.file.vocabulary);
+    if (round.stage === 'latents') return this.#latents(base, dataset, recipe, opened, report, signal);
+    const networks = await withLatents(this.#options.store, dataset, recipe, opened);
     const specs = trainableSpecs(stage, networks);
     const start = await startOfStage(specs, base, round, recipe, networks);
     const { program, probe } = await this.#prepare(request, stage, networks, specs, base, dataset, report);
@@ -114,9 +128,20 @@ export class Trainer {
   async #init(recipe: Recipe, recipeDir: string, dataset: Dataset): Promise<RoundResult> {
     const file = await startingWeights(recipe, recipeDir, dataset.classes);
     const weights = await this.#options.store.put(encodeWeights(file));
-    const probe = { before: 0, after: 0, gap: null };
-    const metrics = { steps: 0, seconds: 0, imagesPerSecond: 0, loss: [], terms: {}, gradNorm: {}, probe };
-    return { weights, optimizer: null, step: 0, metrics };
+    return { weights, optimizer: null, step: 0, metrics: NOTHING };
+  }
+
+  async #latents(
+    { manifest }: Base,
+    dataset: Dataset,
+    recipe: Recipe,
+    networks: Networks,
+    report: (progress: RoundProgress) => void,
+    signal: AbortSignal,
+  ): Promise<RoundResult> {
+    const say = (step: number, steps: number) => report({ step, steps, text: 'encoding pictures' });
+    await encodeLatents(this.#options.store, dataset, recipe, networks, say, signal);
+    return { weights: manifest.weights, optimizer: null, step: manifest.step, metrics: NOTHING };
   }
 
   async #load(id: string) {

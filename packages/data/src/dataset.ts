@@ -29,6 +29,17 @@ export interface BatchQuery {
   size: number;
 }
 
+/** The training part of a data set that has an end, in an order of its own. */
+export interface Pictures {
+  count: number;
+  /** Changes when a picture, its place or how it is decoded does. */
+  key(): Promise<string>;
+  /** [n, 3, H, W] from place `first`. */
+  read(first: number, n: number): Promise<Float32Array>;
+  /** Place of a stream's sample. */
+  placeOf(query: Pick<BatchQuery, 'seed' | 'stream'>, sample: number): number;
+}
+
 export interface Dataset {
   kind: 'emoji-world' | 'image-folder';
   /** Class names as prompts; unique. */
@@ -37,4 +48,6 @@ export interface Dataset {
   /** Pictures in the training part; Infinity for a synthetic world. */
   trainSize: number;
   trainBatch(query: BatchQuery): Promise<Batch>;
+  /** Absent where pictures are made up without end. */
+  pictures?: Pictures;
 }

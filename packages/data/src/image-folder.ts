@@ -3,11 +3,11 @@
 
 import { readdir, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { FoveaError } from '@fovea/artifacts';
+import { FoveaError, sha256Hex } from '@fovea/artifacts';
 import type { ImageFolderConfig } from '@fovea/recipe';
 import { permutation } from '@fovea/tensor/random';
 import sharp from 'sharp';
-import type { Batch, BatchQuery, Dataset } from './dataset.ts';
+import type { Batch, BatchQuery, Dataset, Pictures } from './dataset.ts';
 
 const ENDINGS = /\.(jpe?g|png|webp)$/i;
 const FORMATS = new Set(['jpeg', 'png', 'webp']);
@@ -25,6 +25,7 @@ export class ImageFolder implements Dataset {
   readonly train: readonly Picture[];
   readonly heldOut: readonly Picture[];
   readonly #root: string;
+  #lastOrder: { key: string; order: Int32Array } | null = null;
   readonly #maxPixels: number;
 
   constructor(root: string, config: ImageFolderConfig, classes: string[], train: Picture[], heldOut: Picture[]) {
@@ -33,6 +34,7 @@ export class ImageFolder implements Dataset {
     this.imageSize = config.imageSize;
     this.classes = classes;
     this.train = train;
+    this.pictures.count = train.length;
     this.heldOut = heldOut;
   }
 
@@ -40,16 +42,34 @@ export class ImageFolder implements Dataset {
     return this.train.length;
   }
 
-  /** Sample i is picture i mod n of epoch ⌊i / n⌋, whose order belongs to (seed, stream, epoch). */
   async trainBatch({ seed, stream, first, size }: BatchQuery): Promise<Batch> {
-    const orders = new Map<number, Int32Array>();
-    const pick = (i: number): Picture => {
-      const epoch = Math.floor(i / this.train.length);
-      const order = orders.get(epoch) ?? permutation(this.train.length, seed, `order/${stream}`, epoch);
-      orders.set(epoch, order);
-      return this.train[order[i % this.train.length]];
-    };
-    return this.read(Array.from({ length: size }, (_, i) => pick(first + i)));
+    const place = (_: unknown, i: number) => this.train[this.pictures.placeOf({ seed, stream }, first + i)];
+    return this.read(Array.from({ length: size }, place));
+  }
+
+  readonly pictures: Pictures = {
+    count: 0,
+    key: async () => {
+      const stamps = await Promise.all(
+        this.train.map(async ({ name }) => {
+          const { size, mtimeMs } = await stat(path.join(this.#root, name));
+          return [name, size, mtimeMs];
+        }),
+      );
+      const described = JSON.stringify([this.imageSize, stamps]);
+      return sha256Hex(new TextEncoder().encode(described));
+    },
+    read: async (first, n) => (await this.read(this.train.slice(first, first + n))).pixels,
+    placeOf: ({ seed, stream }, sample) => this.#order(seed, stream, sample)[sample % this.train.length],
+  };
+
+  /** The order of the epoch that a sample is in: sample i is picture i mod n of epoch ⌊i / n⌋. */
+  #order(seed: number, stream: string, sample: number): Int32Array {
+    const epoch = Math.floor(sample / this.train.length);
+    const key = JSON.stringify([seed, stream, epoch]);
+    if (this.#lastOrder?.key !== key)
+      this.#lastOrder = { key, order: permutation(this.train.length, seed, `order/${stream}`, epoch) };
+    return this.#lastOrder.order;
   }
 
   /** Decodes pictures, in the given order. */

@@ -12,7 +12,7 @@ const series = z.array(z.number());
 export const roundSchema = z.strictObject({
   track: z.enum(['trunk', 'aligned', 'control', 'placebo']),
   round: z.int().min(0),
-  stage: z.enum(['init', 'pretrain', 'projector', 'align']),
+  stage: z.enum(['init', 'latents', 'pretrain', 'projector', 'align']),
   stageIndex: z.int().min(-1),
   firstStep: z.int().min(0),
   steps: z.int().min(0),

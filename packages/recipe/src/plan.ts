@@ -11,9 +11,9 @@ export interface Round {
   track: Track;
   /** Position in its track; the checkpoint that this round commits has the same number. */
   round: number;
-  /** `init` imports or initialises weights and trains nothing. */
-  stage: 'init' | Stage['stage'];
-  /** Index into `recipe.stages`; −1 for `init`. */
+  /** `init` imports or initialises weights, `latents` encodes a data set once; neither trains anything. */
+  stage: 'init' | 'latents' | Stage['stage'];
+  /** Index into `recipe.stages`; −1 for the two that are none of them. */
   stageIndex: number;
   firstStep: number;
   steps: number;
@@ -28,6 +28,8 @@ export function planOf(recipe: Recipe): Map<Track, Round[]> {
   const trunk: Round[] = [
     { track: 'trunk', round: 0, stage: 'init', stageIndex: -1, firstStep: 0, steps: 0, scored: false },
   ];
+  if (cachesLatents(recipe))
+    trunk.push({ track: 'trunk', round: 1, stage: 'latents', stageIndex: -1, firstStep: 0, steps: 0, scored: false });
   plan.set('trunk', trunk);
   recipe.stages.forEach((stage, stageIndex) => {
     if (stage.stage === 'align') {
@@ -50,6 +52,10 @@ export function coverageOf({ weights, encoder, denoiser }: Pick<Recipe, 'weights
     feedback: weights !== null && denoiser.kind === 'builtin',
   };
 }
+
+/** Whether what is denoised is encoded once; only a data set with an end can be. */
+export const cachesLatents = ({ autoencoder, data }: Pick<Recipe, 'autoencoder' | 'data'>): boolean =>
+  autoencoder?.cache === true && data.kind === 'image-folder';
 
 function roundsOf(stage: Stage, stageIndex: number, track: Track, offset: number, every: number): Round[] {
   const rounds: Round[] = [];

@@ -130,6 +130,8 @@ const autoencoder = z.strictObject({
   from: z.string().min(1),
   /** Whether a picture's latent is the mean of its distribution (DIVA) or drawn from it (DEEM). */
   latent: z.enum(['mean', 'sample']).default('mean'),
+  /** Whether a folder of pictures is encoded once, by a round of its own, and not anew in every step. */
+  cache: z.boolean().default(true),
 });
 
 const tokens = z.discriminatedUnion('mode', [
