@@ -18,6 +18,8 @@ import {
 import type { Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { scorePlan } from '../../../packages/benchmarks/src/score.ts';
+import { drawnPlan, drawnSubject, evalConfig } from '../../../packages/benchmarks/src/testing.ts';
 import { metrics, testRun } from '../../../packages/jobs/test-fixtures/run.ts';
 import { Bell } from './bell.ts';
 import { Planner, type PlannerOptions } from './planner.ts';
@@ -148,6 +150,70 @@ test('scores what is committed at once, or after the training where that is wish
   await planner().reconcile();
   expect(await ids('eval')).toEqual(['score-aligned-0', 'score-trunk-2']);
   expect((await queues.eval.getJob('score-trunk-2'))!.data).toMatchObject({ role: 'baseline', suites: ['retention'] });
+});
+
+/** A scorecard in the store: the start's, one as good, or one that hardly sees. */
+async function card(role: string, sight: number): Promise<string> {
+  const subject = await drawnSubject(1, 24, (input) => (input < 36 ? 1 : sight));
+  const checkpoint = role.padEnd(64, '0');
+  const scorecard = await scorePlan({
+    plan: drawnPlan(),
+    subject,
+    checkpoint,
+    role,
+    eval: evalConfig,
+    suites: evalConfig.suites,
+  });
+  return (await store.put(new TextEncoder().encode(JSON.stringify(scorecard)))).sha256;
+}
+
+/** A run whose branches stop when retention falls; its evaluation finds the aligned branch as good or bad as told. */
+async function gatedRun(sight: number): Promise<() => Promise<void>> {
+  const stages = run.recipe.stages.map((stage) =>
+    stage.stage === 'align' ? { ...stage, stopOn: { suite: 'retention' as const, drop: 0.01 } } : stage,
+  );
+  run = { ...run, recipe: { ...run.recipe, stages } };
+  await commit('trunk', 0, 1, 2);
+  await commit('aligned', 0);
+  const [start, now] = [await card('baseline', 1), await card('aligned', sight)];
+  return async () => {
+    const scored = work('eval', async (data) => {
+      if (data.kind !== 'score') return 'reported';
+      return {
+        checkpoint: data.checkpoint,
+        role: data.role,
+        round: data.round,
+        scorecard: data.track === 'trunk' ? start : now,
+      };
+    });
+    await finished(scored, 2);
+  };
+}
+
+test('a branch waits for its score, and stops for good where retention fell, while the others go on', async () => {
+  const score = await gatedRun(0.02);
+  const one = planner();
+  expect(await one.reconcile()).toEqual({ state: 'working' });
+  expect(await ids('train')).toEqual(['merge-control-0', 'shard-control-0-0']);
+  expect(await ids('eval')).toEqual(['score-aligned-0', 'score-trunk-2']);
+  await score();
+  await one.reconcile();
+  expect(await ids('train')).toEqual(['merge-control-0', 'shard-control-0-0']);
+  await purgeRun(redis, run.id);
+  await planner({ width: 2 }).reconcile();
+  expect(await ids('train'), 'until it is scored again').toEqual(['merge-control-0', 'shard-control-0-0']);
+});
+
+test('a branch whose retention holds goes on, and one that waits at the end is not reported before', async () => {
+  const score = await gatedRun(1);
+  await commit('control', 0, 1);
+  const one = planner({ scoreAfter: 'training' });
+  expect(await one.reconcile()).toEqual({ state: 'working' });
+  expect(await ids('train')).toEqual([]);
+  expect(await ids('eval')).not.toContain('report');
+  await score();
+  await one.reconcile();
+  expect(await ids('train')).toEqual(['merge-aligned-1', 'shard-aligned-1-0']);
 });
 
 test('a shard that fails for good fails the run with its sentence', async () => {

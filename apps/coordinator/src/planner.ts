@@ -18,12 +18,14 @@ import {
   type RunRecord,
   reportFlow,
   roundFlow,
+  type ScoredCheckpoint,
   scoreJob,
   TRAIN_QUEUE,
 } from '@fovea/jobs';
 import { planOf, type Round, type Track } from '@fovea/recipe';
 import type { FlowProducer, Job, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { judgeRetention } from './gate.ts';
 
 export interface PlannerOptions {
   store: Store;
@@ -56,6 +58,8 @@ export class Planner {
   private readonly trainQueue: Queue;
   private readonly evalQueue: Queue;
   private committed = new Map<Track, CommittedRound[]>();
+  /** By checkpoint, what its score said of going on. */
+  private readonly verdicts = new Map<string, 'open' | 'shut'>();
 
   constructor(options: PlannerOptions) {
     this.options = options;
@@ -75,17 +79,18 @@ export class Planner {
   async reconcile(): Promise<Outcome> {
     const { store, run, width = 1, scoreAfter = 'commit' } = this.options;
     this.committed = await committedRounds(store, run, this.committed);
-    const next = this.nextRounds();
+    const { next, isWaiting } = await this.nextRounds();
     for (const round of next.slice(0, width)) {
       const failure = await this.ensureRound(round);
       if (failure) return failure;
     }
     const scores = this.dueScores();
-    if (next.length > 0 && scoreAfter === 'training') return { state: 'working' };
+    if (next.length > 0 && scoreAfter === 'training' && !isWaiting) return { state: 'working' };
     let failure: Failure | null = null;
     for (const [n, score] of scores.entries()) failure ??= await this.ensureScore(score, n + 1);
     // A score that fails does not cost the rounds that are still to be trained.
     if (next.length > 0) return { state: 'working' };
+    if (isWaiting) return failure ?? { state: 'working' };
     return failure ?? this.ensureReport(scores);
   }
 
@@ -94,8 +99,9 @@ export class Planner {
   }
 
   /** The next round of every track that has one and whose start is committed, in the order in which to train them. */
-  private nextRounds(): NextRound[] {
+  private async nextRounds(): Promise<{ next: NextRound[]; isWaiting: boolean }> {
     const next: NextRound[] = [];
+    let isWaiting = false;
     const trunk = this.committed.get('trunk') ?? [];
     const start = trunk.length === this.plan.get('trunk')!.length ? trunk.at(-1)!.record.checkpoint : null;
     for (const [n, [track, rounds]] of [...this.plan].entries()) {
@@ -103,9 +109,38 @@ export class Planner {
       const round = rounds[done.length];
       if (!round) continue;
       if (track !== 'trunk' && start === null) continue;
+      const gate = await this.gateOf(track, done);
+      isWaiting ||= gate === 'waits';
+      if (gate !== 'open') continue;
       next.push({ round, base: done.at(-1)?.record.checkpoint ?? start, priority: n + 1 });
     }
-    return next;
+    return { next, isWaiting };
+  }
+
+  /** Whether a branch may go on: `waits` for the score of its newest scored checkpoint, or `shut` by it for good. */
+  private async gateOf(track: Track, done: CommittedRound[]): Promise<'open' | 'waits' | 'shut'> {
+    const { store, run } = this.options;
+    const align = run.recipe.stages.find((stage) => stage.stage === 'align');
+    const newest = done.findLast(({ round }) => round.scored);
+    if (track === 'trunk' || !align?.stopOn || !newest) return 'open';
+    const known = this.verdicts.get(newest.record.checkpoint);
+    if (known) return known;
+    const scores = this.dueScores();
+    const cardOf = async (score: JobDataOf<'score'> | undefined) => {
+      const job = score && (await this.find(this.evalQueue, score));
+      return job && (await job.isCompleted()) ? (job.returnvalue as ScoredCheckpoint).scorecard : null;
+    };
+    const start = await cardOf(scores.find((score) => score.track === 'trunk'));
+    const now = await cardOf(scores.find((score) => score.checkpoint === newest.record.checkpoint));
+    if (start === null || now === null) return 'waits';
+    const { stops, delta, ci } = await judgeRetention(store, { start, now }, align.stopOn);
+    const points = (x: number) => (100 * x).toFixed(1);
+    if (stops)
+      console.log(
+        `${track} stops after round ${newest.round.round}: retention fell by ${points(-delta)} pt [${points(-ci[1])}, ${points(-ci[0])}]`,
+      );
+    this.verdicts.set(newest.record.checkpoint, stops ? 'shut' : 'open');
+    return stops ? 'shut' : 'open';
   }
 
   private async ensureRound({ round, base, priority }: NextRound): Promise<Failure | null> {

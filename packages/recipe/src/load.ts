@@ -186,6 +186,8 @@ function checkTogether(where: string, recipe: Recipe): void {
     say(
       `contrasts groups of pictures that do not divide the batch ${uneven.batch} of stage ${uneven.stage}; change diffusion.loss.group.`,
     );
+  if (align?.stopOn && !recipe.eval.suites.includes('retention'))
+    say('is to stop when retention falls, but does not score it; add retention to eval.suites.');
   if (align?.alsoTrains.includes('denoiser') && frozenDenoiser)
     say('trains a denoiser that comes from a folder, which stays frozen; leave it out of alsoTrains.');
   if (recipe.weights !== null && !kinds.includes('align'))

@@ -286,6 +286,14 @@ const align = z.strictObject({
   contrastive: z.number().min(0).default(0),
   /** How t is drawn for the feedback; the recipe's `diffusion.timesteps` when left out. */
   timesteps: timesteps.optional(),
+  /**
+   * Ends a branch at its newest scored checkpoint once top-1 on the retention suite is below the start's by more than `drop`
+   * with its whole 95 % interval; every round then waits for the score before it. Null goes on to the end.
+   */
+  stopOn: z
+    .strictObject({ suite: z.literal('retention').default('retention'), drop: fraction.default(0.01) })
+    .nullable()
+    .default(null),
   /** Weight of 1 − cos(feature, starting feature), which keeps features where they began. */
   retention: z.number().min(0).default(0),
   /** Which encoder parameters learn: all of them, or low-rank adapters on the linear layers. */
