@@ -1,4 +1,4 @@
-// What diffusers' transformer denoisers have in common (Peebles & Xie 2023, DiT): sinusoidal times and positions, plain
+// What diffusers' denoisers have in common (Peebles & Xie 2023, DiT): sinusoidal times and positions, plain
 // norms that a signal scales, shifts and gates, and the small MLPs, all under the library's names.
 
 import { gelu, layerNorm, type NamedTensors, silu, type Tensor, tf } from '@fovea/tensor';
@@ -15,15 +15,20 @@ export const projectionSpecs = (name: string, inputs: number, outputs: number): 
   linearSpecs(name, inputs, outputs, libraryStd(inputs));
 
 /**
- * Cosines, then sines of t [B] at the frequencies of DDPM, 1 down to 1/10000, -> [B, 256]. With `shift` 1 the last frequency
- * is exactly 1/10000. Frequencies are rounded to float32 where the library rounds them.
+ * t [B] times the frequencies of DDPM, 1 down to 1/10000, -> [B, width / 2]. With `shift` 1 the last frequency is exactly
+ * 1/10000. Frequencies are rounded to float32 where the library rounds them.
  */
-export function timeFeatures(t: Tensor, shift: 0 | 1): Tensor {
+export function timeAngles(t: Tensor, width: number, shift: number): Tensor {
   const { fround } = Math;
-  const half = TIME_WIDTH / 2;
+  const half = width / 2;
   const exponent = (i: number) => fround(fround(fround(-Math.log(10000)) * i) / (half - shift));
   const frequencies = Array.from({ length: half }, (_, i) => Math.exp(exponent(i)));
-  const angles = tf.mul(tf.reshape(tf.cast(t, 'float32'), [-1, 1]), tf.tensor2d([frequencies])); // [B, 128]
+  return tf.mul(tf.reshape(tf.cast(t, 'float32'), [-1, 1]), tf.tensor2d([frequencies]));
+}
+
+/** Cosines, then sines of {@link timeAngles}: t [B] -> [B, 256]. */
+export function timeFeatures(t: Tensor, shift: 0 | 1): Tensor {
+  const angles = timeAngles(t, TIME_WIDTH, shift); // [B, 128]
   return tf.concat([tf.cos(angles), tf.sin(angles)], 1);
 }
 

@@ -2,7 +2,8 @@
 // time plus the condition's pooled vector, and whose sequence carries the condition's tokens in front of the picture's
 // (as GenHancer's FLUX-like decoder does). The projector in front of it maps encoder tokens to that condition.
 
-import { layerNorm, type NamedTensors, type Tensor, tf } from '@fovea/tensor';
+import { type NamedTensors, type Tensor, tf } from '@fovea/tensor';
+import { modulate, plainNorm } from './adaln.ts';
 import {
   attentionSpecs,
   linear,
@@ -83,13 +84,6 @@ function timeFeatures(t: Tensor): Tensor {
   const angles = tf.mul(tf.reshape(t, [-1, 1]), tf.tensor2d([frequencies])); // [B, 32]
   return tf.concat([tf.cos(angles), tf.sin(angles)], 1);
 }
-
-function plainNorm(x: Tensor): Tensor {
-  const width = x.shape[x.shape.length - 1];
-  return layerNorm(x, tf.ones([width]), tf.zeros([width]), 1e-6);
-}
-
-const modulate = (x: Tensor, shift: Tensor, scale: Tensor) => tf.add(tf.mul(x, tf.add(scale, 1)), shift);
 
 /** noisy [B, 3, H, W], t [B] in [0, 1], condition -> the network's prediction [B, 3, H, W]. */
 export function denoise(p: NamedTensors, noisy: Tensor, t: Tensor, condition: Condition, c: DenoiserConfig): Tensor {

@@ -3,19 +3,9 @@
 // parameter names are those of diffusers' `UNet2DConditionModel`; its SDXL, Kandinsky and DeepFloyd variants are not here.
 
 import { FoveaError } from '@fovea/artifacts';
-import {
-  attention,
-  type Conv2dOptions,
-  conv2d,
-  gelu,
-  groupNorm,
-  interpolate,
-  layerNorm,
-  type NamedTensors,
-  silu,
-  type Tensor,
-  tf,
-} from '@fovea/tensor';
+import { attention, gelu, interpolate, layerNorm, type NamedTensors, silu, type Tensor, tf } from '@fovea/tensor';
+import { embedder, timeAngles } from './adaln.ts';
+import { conv, convSpecs, norm } from './convolution.ts';
 import { layerNormSpecs, linear, linearSpecs, normal, type ParamSpecs, splitHeads } from './params.ts';
 
 export interface UnetConfig {
@@ -109,11 +99,6 @@ export function unetSkipShapes(c: UnetConfig, height: number, width: number): { 
   }
   return { skips, mid: skips[skips.length - 1] };
 }
-
-const convSpecs = (name: string, from: number, to: number, kernel = 3): ParamSpecs => ({
-  [`${name}.weight`]: normal([to, from, kernel, kernel], 1 / Math.sqrt(from * kernel * kernel)),
-  [`${name}.bias`]: normal([to], 0),
-});
 
 const mlpSpecs = (name: string, from: number, to: number): ParamSpecs => ({
   ...linearSpecs(`${name}.linear_1`, from, to),
@@ -261,27 +246,14 @@ function checkFit(latents: Tensor, condition: Tensor, c: UnetConfig, options: Un
   for (const [i, residual] of skipResiduals.entries()) fits(`residual for skip ${i}`, residual, [batch, ...skips[i]]);
 }
 
-const conv = (p: NamedTensors, name: string, x: Tensor, options: Conv2dOptions = { padding: 1 }) =>
-  conv2d(x, p[`${name}.weight`], p[`${name}.bias`], options);
-
-const norm = (p: NamedTensors, name: string, x: Tensor, groups: number, epsilon: number) =>
-  groupNorm(x, groups, p[`${name}.weight`], p[`${name}.bias`], epsilon);
-
-const mlp = (p: NamedTensors, name: string, x: Tensor) =>
-  linear(p, `${name}.linear_2`, silu(linear(p, `${name}.linear_1`, x)));
-
 function timeSignal(p: NamedTensors, t: Tensor, c: UnetConfig, classLabels?: Tensor): Tensor {
-  const time = mlp(p, 'time_embedding', timeFeatures(t, c)); // [B, 4·D₀]
-  return silu(classLabels ? tf.add(time, mlp(p, 'class_embedding', classLabels)) : time);
+  const time = embedder(p, 'time_embedding', timeFeatures(t, c)); // [B, 4·D₀]
+  return silu(classLabels ? tf.add(time, embedder(p, 'class_embedding', classLabels)) : time);
 }
 
-/** Sines and cosines of t [B] at the frequencies of DDPM, -> [B, D₀]; rounded to float32 where the library does. */
+/** Sines and cosines of t [B] at the frequencies of DDPM, -> [B, D₀]. */
 function timeFeatures(t: Tensor, c: UnetConfig): Tensor {
-  const half = c.blockOutChannels[0] / 2;
-  const { fround } = Math;
-  const exponent = (i: number) => fround(fround(fround(-Math.log(10000)) * i) / (half - c.freqShift));
-  const frequencies = Array.from({ length: half }, (_, i) => Math.exp(exponent(i)));
-  const angles = tf.mul(tf.reshape(tf.cast(t, 'float32'), [-1, 1]), tf.tensor2d([frequencies])); // [B, D₀ / 2]
+  const angles = timeAngles(t, c.blockOutChannels[0], c.freqShift); // [B, D₀ / 2]
   const [sin, cos] = [tf.sin(angles), tf.cos(angles)];
   return tf.concat(c.flipSinToCos ? [cos, sin] : [sin, cos], 1);
 }
