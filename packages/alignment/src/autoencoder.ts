@@ -18,7 +18,7 @@ import {
   tinyEncoderSpecs,
 } from '@fovea/models';
 import type { Recipe } from '@fovea/recipe';
-import { interpolate, mapValues, type NamedTensors, type Tensor, tf } from '@fovea/tensor';
+import { interpolate, mapValues, type NamedTensors, prefixed, type Tensor, tf } from '@fovea/tensor';
 import type { Feedback } from './feedback.ts';
 
 const PREFIX = 'autoencoder.';
@@ -28,13 +28,17 @@ export type Autoencoder = Pick<Feedback, 'latent' | 'clean' | 'drawsLatents' | '
 export async function openAutoencoder(recipe: Recipe, recipeDir: string): Promise<Autoencoder> {
   const { autoencoder, data } = recipe;
   const side = recipe.diffusion.targetSize ?? data.imageSize;
-  const sized = (pixels: Tensor): Tensor =>
-    side === data.imageSize ? pixels : interpolate(pixels, { size: [side, side], mode: 'bicubic', antialias: true });
+  /** [P, 3, S, S] in [0, 1] -> at the side of what is reconstructed, in [−1, 1]. */
+  const signed = (pixels: Tensor): Tensor => {
+    const isSame = side === data.imageSize;
+    const sized = isSame ? pixels : interpolate(pixels, { size: [side, side], mode: 'bicubic', antialias: true });
+    return tf.sub(tf.mul(sized, 2), 1);
+  };
   if (autoencoder === null)
     return {
       latent: [3, side, side],
       drawsLatents: false,
-      clean: (_p, pixels) => tf.sub(tf.mul(sized(pixels), 2), 1),
+      clean: (_p, pixels) => signed(pixels),
       spread: null,
       frozen: {},
     };
@@ -56,12 +60,12 @@ export async function openAutoencoder(recipe: Recipe, recipeDir: string): Promis
   return {
     latent: [channels, side / stride, side / stride],
     drawsLatents: draws,
-    clean: (p, pixels, noise) => encode(inside(p), sized(pixels), draws ? (noise as Tensor) : null),
+    clean: (p, pixels, noise) => encode(inside(p), signed(pixels), draws ? (noise as Tensor) : null),
     spread(p, pixels) {
-      const mean = encode(inside(p), sized(pixels), null);
-      return { mean, deviation: draws ? tf.sub(encode(inside(p), sized(pixels), tf.onesLike(mean)), mean) : null };
+      const mean = encode(inside(p), signed(pixels), null);
+      return { mean, deviation: draws ? tf.sub(encode(inside(p), signed(pixels), tf.onesLike(mean)), mean) : null };
     },
-    frozen: Object.fromEntries(Object.entries(mapped).map(([name, tensor]) => [PREFIX + name, tensor])),
+    frozen: prefixed(PREFIX, mapped),
   };
 }
 
@@ -72,8 +76,7 @@ function kl(json: unknown, where: string) {
     encoder: klEncoderSpecs(c),
     stride: klStride(c),
     channels: c.latentChannels,
-    encode: (p: NamedTensors, pixels: Tensor, noise: Tensor | null) =>
-      latentOf(encodeKl(p, tf.sub(tf.mul(pixels, 2), 1) as Tensor, c), noise, c),
+    encode: (p: NamedTensors, pixels: Tensor, noise: Tensor | null) => latentOf(encodeKl(p, pixels, c), noise, c),
   };
 }
 
@@ -85,7 +88,6 @@ function tiny(json: unknown, where: string) {
     encoder,
     stride: 2 ** (c.encoderBlocks.length - 1),
     channels: c.latentChannels,
-    encode: (p: NamedTensors, pixels: Tensor, _noise: Tensor | null) =>
-      encodeTiny(p, tf.sub(tf.mul(pixels, 2), 1) as Tensor, c),
+    encode: (p: NamedTensors, pixels: Tensor, _noise: Tensor | null) => encodeTiny(p, pixels, c),
   };
 }

@@ -78,6 +78,7 @@ const NOTHING: RoundMetrics = {
 
 interface Prepared {
   key: string;
+  networks: Networks;
   program: Program;
   probe: Probe;
 }
@@ -101,12 +102,10 @@ export class Trainer {
     if (round.stage === 'init') return this.#init(recipe, recipeDir, dataset);
     const base = await this.#load(request.base as string);
     const stage = recipe.stages[round.stageIndex];
-    const opened = await openNetworks(recipe, recipeDir, base.file.vocabulary);
-    if (round.stage === 'latents') return this.#latents(base, dataset, recipe, opened, report, signal);
-    const networks = await withLatents(this.#options.store, dataset, recipe, opened);
+    if (round.stage === 'latents') return this.#latents(base, dataset, request, report, signal);
+    const { networks, program, probe } = await this.#prepare(request, stage, base, dataset, report);
     const specs = trainableSpecs(stage, networks);
     const start = await startOfStage(specs, base, round, recipe, networks);
-    const { program, probe } = await this.#prepare(request, stage, networks, specs, base, dataset, report);
     program.setState(start);
     const before = await probe.run((name) => program.getState(`p/${name}`));
     const explain = async (step: number, batch: Record<string, NumericArray>) =>
@@ -132,13 +131,13 @@ export class Trainer {
   }
 
   async #latents(
-    { manifest }: Base,
+    { manifest, file }: Base,
     dataset: Dataset,
-    recipe: Recipe,
-    networks: Networks,
+    { recipe, recipeDir }: RoundRequest,
     report: (progress: RoundProgress) => void,
     signal: AbortSignal,
   ): Promise<RoundResult> {
+    const networks = await openNetworks(recipe, recipeDir, file.vocabulary);
     const say = (step: number, steps: number) => report({ step, steps, text: 'encoding pictures' });
     await encodeLatents(this.#options.store, dataset, recipe, networks, say, signal);
     return { weights: manifest.weights, optimizer: null, step: manifest.step, metrics: NOTHING };
@@ -165,19 +164,20 @@ export class Trainer {
   async #prepare(
     request: RoundRequest,
     stage: Stage,
-    networks: Networks,
-    specs: ParamSpecs,
     base: Base,
     dataset: Dataset,
     report: (progress: RoundProgress) => void,
   ): Promise<Prepared> {
-    const { recipe, round } = request;
+    const { recipe, recipeDir, round } = request;
     const key = `${request.runId}/${round.track}/${round.stageIndex}`;
     if (this.#prepared?.key === key) return this.#prepared;
     await this.#prepared?.program.dispose();
     await this.#prepared?.probe.dispose();
     this.#prepared = null;
     report({ step: 0, steps: round.steps, text: 'compiling the step' });
+    const opened = await openNetworks(recipe, recipeDir, base.file.vocabulary);
+    const networks = await withLatents(this.#options.store, dataset, recipe, opened);
+    const specs = trainableSpecs(stage, networks);
     const context: StepContext = { stage, role: roleOf(round), recipe, networks };
     const constants = await this.#constants(stage, networks, specs, base, dataset);
     const trainable = asTensors(specs);
@@ -188,7 +188,7 @@ export class Trainer {
       { threads, device, precision },
     );
     const probe = await Probe.open(context, trainable, constants, dataset, { threads, device });
-    this.#prepared = { key, program, probe };
+    this.#prepared = { key, networks, program, probe };
     return this.#prepared;
   }
 

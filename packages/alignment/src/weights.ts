@@ -99,8 +99,9 @@ export async function startingWeights(
     const rest = Object.fromEntries(Object.entries(specs).filter(([name]) => !(name in folder)));
     return { weights: { ...initialise(rest, recipe.seed), ...folder }, vocabulary };
   }
-  const covered = coverageOf(recipe).feedback ? specs : { ...networks.encoder.specs, ...networks.text?.specs };
-  const weights = pick(given.weights, covered, coverageOf(recipe).feedback);
+  const coversAll = coverageOf(recipe).feedback;
+  const covered = coversAll ? specs : { ...networks.encoder.specs, ...networks.text?.specs };
+  const weights = coversAll ? given.weights : withoutFeedback(given.weights, covered);
   checkWeights({ weights, vocabulary }, covered, `"${recipe.weights}"`);
   const needsNames = recipe.stages.some((stage) => stage.stage === 'align' && stage.contrastive > 0);
   const unknown = unknownWords(classes, vocabulary);
@@ -113,10 +114,8 @@ export async function startingWeights(
   return { weights: { ...weights, ...initialise(rest, recipe.seed) }, vocabulary };
 }
 
-/** All of a file's weights, or, where it is to give the encoder alone, without its own projector and denoiser. */
-const pick = (weights: Weights, covered: ParamSpecs, isAll: boolean): Weights =>
-  isAll
-    ? weights
-    : Object.fromEntries(
-        Object.entries(weights).filter(([name]) => name in covered || !/^(denoiser|projector)\./.test(name)),
-      );
+/** A file's weights without a projector and denoiser of its own, where it is to give the encoder alone. */
+const withoutFeedback = (weights: Weights, covered: ParamSpecs): Weights =>
+  Object.fromEntries(
+    Object.entries(weights).filter(([name]) => name in covered || !/^(denoiser|projector)\./.test(name)),
+  );
