@@ -4,7 +4,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type ProcessMessage, typescriptFlags } from '@fovea/jobs';
+import { graceMs, type ProcessMessage, typescriptFlags } from '@fovea/jobs';
 
 export interface ProcessesOptions {
   /** File that takes their standard output and error. */
@@ -24,8 +24,8 @@ const MAX_RESTARTS = 5;
 const WINDOW_MS = 60_000;
 /** A process that has not loaded by then never will. */
 const START_MS = 60_000;
-/** From SIGTERM to SIGKILL; longer than a worker's own deadline. */
-const GRACE_MS = 10_000;
+/** From SIGTERM to SIGKILL beyond the grace of engines; longer than a worker's own deadline. */
+const MARGIN_MS = 6000;
 
 export class Processes {
   /** Rejects never; resolves when a process says that it cannot go on, or dies too often. */
@@ -83,7 +83,7 @@ export class Processes {
     this.stopping = true;
     this.startLate();
     for (const child of this.living.values()) child.kill('SIGTERM');
-    const timer = setTimeout(() => this.kill(), GRACE_MS);
+    const timer = setTimeout(() => this.kill(), graceMs() + MARGIN_MS);
     await Promise.all(this.ends);
     clearTimeout(timer);
     closeSync(this.log);

@@ -62,8 +62,8 @@ export class TestHome {
       FOVEA_REDIS_URL: `unix:${path.join(this.dir, '.fovea/redis', this.runId, 'redis.sock')}`,
       FOVEA_STORE: path.join(this.dir, '.fovea/store'),
       FOVEA_CACHE: path.join(this.dir, '.fovea/cache'),
+      FOVEA_PREFIX: `fovea:${this.runId}`,
       FOVEA_RUN: this.runId,
-      FOVEA_RUN_DIR: path.join(this.dir, 'runs', this.runId),
       FOVEA_WORKER: name,
     };
     const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', 'ipc'];

@@ -1,19 +1,22 @@
 // The eval worker's process: scores checkpoints while training goes on, then writes the report. Its engine process is
 // started by the first job that has something to compute.
 
-import { EngineProcess, EVAL_QUEUE, hostWorker, runProcess } from '@fovea/jobs';
+import { EngineProcess, graceMs, hostWorker, poolFromEnv, runProcess } from '@fovea/jobs';
 import { report, score } from './jobs.ts';
 
 await runProcess(async (context) => {
   const engine = new EngineProcess({
     entry: process.env.FOVEA_EVAL_ENGINE || new URL('./engine.ts', import.meta.url),
-    hangTimeoutMs: context.run.recipe.engine.hangTimeout * 1000,
+    graceMs: graceMs(),
   });
   let version: Promise<string> | undefined;
   try {
-    await hostWorker(EVAL_QUEUE, context, {
-      score: async (data, job) => score(data, job, context, engine, await (version ??= suiteVersion())),
-      report: (data, job) => report(data, job, context, engine),
+    await hostWorker(context, {
+      pool: poolFromEnv('eval'),
+      processors: {
+        score: async (data, job) => score(data, job, context, engine, await (version ??= suiteVersion())),
+        report: (data, job) => report(data, job, context, engine),
+      },
     });
   } finally {
     await engine.close();

@@ -18,8 +18,8 @@ export function typescriptFlags(): string[] {
 export interface EngineOptions {
   /** File that calls `serveEngine`. */
   entry: URL | string;
-  /** A child that says nothing for this long while it has a request is ended, in milliseconds. */
-  hangTimeoutMs: number;
+  /** A child that says nothing for this long while it has a request is ended, in milliseconds. @defaultValue 300000 */
+  hangTimeoutMs?: number;
   /** Added to this process's environment. */
   env?: Record<string, string>;
   /** How long its imports may take where that is longer than `hangTimeoutMs`. @defaultValue 60000 */
@@ -31,6 +31,8 @@ export interface EngineOptions {
 export interface RunOptions {
   onProgress?: (event: Progress) => void;
   signal?: AbortSignal;
+  /** In place of the engine's own, for this request. */
+  hangTimeoutMs?: number;
 }
 
 /** The engine ended or fell silent in the middle of a request. Worth another attempt. */
@@ -73,7 +75,7 @@ export class EngineProcess {
    * Runs one request; requests must not overlap. Rejects with the engine's own error (FoveaErrors stay FoveaErrors),
    * with {@link EngineDied}, or with the signal's reason, and then only after the child is gone.
    */
-  async run(request: unknown, { onProgress, signal }: RunOptions = {}): Promise<unknown> {
+  async run(request: unknown, { onProgress, signal, hangTimeoutMs }: RunOptions = {}): Promise<unknown> {
     if (this.pending) throw new Error('the engine process is busy with another request');
     if (this.closed) throw new Error('the engine process is closed');
     signal?.throwIfAborted();
@@ -84,7 +86,7 @@ export class EngineProcess {
       return await new Promise((resolve, reject) => {
         const beat = () => {
           clearTimeout(timer);
-          const patience = this.patience();
+          const patience = this.patience(hangTimeoutMs ?? this.options.hangTimeoutMs ?? 300_000);
           timer = setTimeout(() => this.hung(patience, reject), patience);
         };
         onAbort = () => void this.end().then(() => reject(signal?.reason));
@@ -109,8 +111,8 @@ export class EngineProcess {
     await this.end();
   }
 
-  private patience(): number {
-    const { hangTimeoutMs, startTimeoutMs = 60_000 } = this.options;
+  private patience(hangTimeoutMs: number): number {
+    const { startTimeoutMs = 60_000 } = this.options;
     return this.ready ? hangTimeoutMs : Math.max(hangTimeoutMs, startTimeoutMs);
   }
 

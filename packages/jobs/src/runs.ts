@@ -4,10 +4,27 @@
 import { canonicalJson, FoveaError, type Store, sha256Hex } from '@fovea/artifacts';
 import { planOf, type Recipe, type Round, type Track } from '@fovea/recipe';
 import type { z } from 'zod';
-import { type RoundRecord, type RunRecord, roundRecordSchema, runRecordSchema } from './schemas.ts';
+import {
+  type ReportResult,
+  type RoundRecord,
+  type RunRecord,
+  type RunStatus,
+  reportRecordSchema,
+  roundRecordSchema,
+  runRecordSchema,
+  type ScoredCheckpoint,
+  scoredSchema,
+} from './schemas.ts';
 
 export const runRef = (runId: string) => `runs/${runId}/run.json`;
 export const roundRef = (runId: string, track: string, round: number) => `runs/${runId}/tracks/${track}/${round}.json`;
+export const planRef = (runId: string, track: string, round: number) => `runs/${runId}/plans/${track}/${round}.json`;
+export const shardsRef = (runId: string, track: string, round: number) => `runs/${runId}/shards/${track}/${round}`;
+export const shardRef = (runId: string, track: string, round: number, { index, of }: { index: number; of: number }) =>
+  `${shardsRef(runId, track, round)}/${index}-of-${of}.json`;
+export const scoredRef = (runId: string, track: string, round: number) => `runs/${runId}/scores/${track}-${round}.json`;
+export const reportRef = (runId: string) => `runs/${runId}/report.json`;
+/** Of a checkpoint's score, whichever run asked for it first. */
 export const scoreRef = (key: string) => `scores/${key}.json`;
 
 /** Name of a score: the checkpoint and all that decides how it is judged. The same key is never scored twice. */
@@ -18,11 +35,12 @@ export function scoreKey(checkpoint: string, suiteVersion: string, recipe: Recip
   );
 }
 
-/** Makes a run under the first free id of `name-time`, `name-time-2`, …; its session is 1 and its status running. */
+/** Makes a run under the first free id of `name-time`, `name-time-2`, …; its session is 1. */
 export async function createRun(
   store: Store,
   run: Pick<RunRecord, 'recipe' | 'recipeHash' | 'recipeDir' | 'recipeText' | 'recipeSource'>,
   now: Date,
+  status: RunStatus = 'running',
 ): Promise<RunRecord> {
   const at = now.toISOString();
   const stamp = at.slice(0, 19).replace(/[-:]/g, '').replace('T', '-');
@@ -35,7 +53,7 @@ export async function createRun(
       createdAt: at,
       updatedAt: at,
       session: 1,
-      status: 'running',
+      status,
       error: null,
     };
     if (await store.createRef(runRef(id), runRecordSchema.parse(record))) return record;
@@ -51,7 +69,7 @@ export async function readRun(store: Store, runId: string): Promise<RunRecord> {
   return parseRef(runRecordSchema, value, runRef(runId));
 }
 
-/** Changes fields of a run's record. One process at a time drives a run, so there is nobody to race with. */
+/** Changes fields of a run's record. Only who drives the run may: its `fovea train`, or the fleet's coordinator. */
 export async function updateRun(
   store: Store,
   runId: string,
@@ -111,7 +129,20 @@ export async function committedRounds(
   return tracks;
 }
 
-function parseRef<T>(schema: z.ZodType<T>, value: unknown, ref: string): T {
+/** Every score of the run so far, in the order of roles and rounds. */
+export async function readScores(store: Store, runId: string): Promise<ScoredCheckpoint[]> {
+  const refs = await store.listRefs(`runs/${runId}/scores`);
+  const scores = await Promise.all(refs.map(async (ref) => parseRef(scoredSchema, await store.readRef(ref), ref)));
+  return scores.sort((a, b) => (a.role < b.role ? -1 : a.role > b.role ? 1 : a.round - b.round));
+}
+
+export async function readReport(store: Store, runId: string): Promise<ReportResult | null> {
+  const value = await store.readRef(reportRef(runId));
+  return value === null ? null : parseRef(reportRecordSchema, value, reportRef(runId));
+}
+
+/** The value of a ref as its schema has it, or a FoveaError that names the file. */
+export function parseRef<T>(schema: z.ZodType<T>, value: unknown, ref: string): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const [issue] = result.error.issues;

@@ -1,0 +1,135 @@
+// What people want of a run: a small record in the store that operators write and the coordinator reads, and a channel
+// that says at once that something changed. The channel may lose messages; the record does not.
+
+import { FoveaError, type Store } from '@fovea/artifacts';
+import type { Redis } from 'ioredis';
+import { z } from 'zod';
+import { type Fleet, keys } from './fleet.ts';
+import { createRun, parseRef, readRun } from './runs.ts';
+import type { RunRecord } from './schemas.ts';
+
+/** Lower goes first; a run that says nothing has this one. */
+export const DEFAULT_PRIORITY = 100;
+export const MAX_PRIORITY = 1000;
+
+/** `runs/<id>/control.json` in the store. Runs without one belong to whoever started them. */
+export const controlSchema = z.strictObject({
+  version: z.literal(1),
+  wants: z.enum(['run', 'pause', 'cancel']),
+  /** The session that is wanted at least: one more than the last to start a run again. */
+  session: z.int().min(1),
+  /** Lower goes first. */
+  priority: z.int().min(1).max(MAX_PRIORITY),
+  /** The run fails if it has not ended by then; ISO 8601. */
+  deadline: z.iso.datetime().nullable(),
+});
+export type Control = z.infer<typeof controlSchema>;
+
+export const controlRef = (runId: string) => `runs/${runId}/control.json`;
+
+export type ControlMessage =
+  /** Something about this run changed in the store. */
+  | { type: 'run'; run: string }
+  /** Workers stop what they do for this run; `back` gives the jobs back, else they end. */
+  | { type: 'abort'; run: string; reason: string }
+  /** The worker that has this job stops it at the next step, keeps what it has, and gives it back. */
+  | { type: 'preempt'; job: string }
+  /** The worker that has this job drops it: the round goes on without it. */
+  | { type: 'cut'; job: string }
+  /** A worker came or went. */
+  | { type: 'workers' };
+
+export async function sendControl({ redis, prefix }: Pick<Fleet, 'redis' | 'prefix'>, message: ControlMessage) {
+  await redis.publish(keys.control(prefix), JSON.stringify(message));
+}
+
+/** Listens on a connection of its own, which can do nothing else from then on. */
+export async function onControl(redis: Redis, prefix: string, heard: (message: ControlMessage) => void): Promise<void> {
+  redis.on('message', (_channel, text) => heard(JSON.parse(text) as ControlMessage));
+  await redis.subscribe(keys.control(prefix));
+}
+
+/** Null where nobody but the process that started the run may decide about it. */
+export async function readControl(store: Store, runId: string): Promise<Control | null> {
+  const value = await store.readRef(controlRef(runId));
+  return value === null ? null : parseRef(controlSchema, value, controlRef(runId));
+}
+
+export interface Submission
+  extends Pick<RunRecord, 'recipe' | 'recipeHash' | 'recipeDir' | 'recipeText' | 'recipeSource'> {
+  priority?: number;
+  deadline?: string | null;
+}
+
+/** Makes a run and hands it to the fleet's coordinator. */
+export async function submitRun(
+  fleet: Fleet,
+  { priority, deadline, ...about }: Submission,
+  now: Date,
+): Promise<RunRecord> {
+  const run = await createRun(fleet.store, about, now, 'submitted');
+  const control: Control = {
+    version: 1,
+    wants: 'run',
+    session: 1,
+    priority: priority ?? DEFAULT_PRIORITY,
+    deadline: deadline ?? null,
+  };
+  await fleet.store.writeRef(controlRef(run.id), controlSchema.parse(control));
+  await sendControl(fleet, { type: 'run', run: run.id });
+  return run;
+}
+
+/** Stops a run after the steps that are being computed; what they did is kept. */
+export async function pauseRun(fleet: Fleet, runId: string): Promise<void> {
+  await change(fleet, runId, (control, run) => {
+    if (isOver(run)) throw new FoveaError(`The run ${runId} is ${run.status}, so there is nothing to pause.`);
+    return { ...control, wants: 'pause' };
+  });
+}
+
+/** Lets a paused, stopped, failed or cancelled run go on from its last checkpoint. */
+export async function resumeRun(fleet: Fleet, runId: string): Promise<void> {
+  await change(fleet, runId, (control, run) => {
+    if (run.status === 'completed')
+      throw new FoveaError(`The run ${runId} is completed, so there is nothing to go on with.`);
+    const isGoing = (run.status === 'running' || run.status === 'submitted') && control.wants === 'run';
+    return isGoing ? control : { ...control, wants: 'run', session: run.session + 1 };
+  });
+}
+
+/** Ends a run at once; its checkpoints stay. */
+export async function cancelRun(fleet: Fleet, runId: string): Promise<void> {
+  await change(fleet, runId, (control, run) => {
+    if (run.status === 'completed')
+      throw new FoveaError(`The run ${runId} is completed, so there is nothing to cancel.`);
+    return { ...control, wants: 'cancel' };
+  });
+}
+
+/** Changes when a run's jobs are taken and by when it must have ended. */
+export async function rankRun(
+  fleet: Fleet,
+  runId: string,
+  changes: Partial<Pick<Control, 'priority' | 'deadline'>>,
+): Promise<void> {
+  await change(fleet, runId, (control) => ({ ...control, ...changes }));
+}
+
+async function change(fleet: Fleet, runId: string, to: (control: Control, run: RunRecord) => Control): Promise<void> {
+  const run = await readRun(fleet.store, runId);
+  const control = await readControl(fleet.store, runId);
+  if (!control)
+    throw new FoveaError(
+      `The run ${runId} was started by \`fovea train\`, not submitted to a fleet: stop it where it runs, or \`fovea runs rebuild ${runId}\` hands it to this fleet.`,
+    );
+  const wanted = controlSchema.safeParse(to(control, run));
+  if (!wanted.success) {
+    const [issue] = wanted.error.issues;
+    throw new FoveaError(`The run ${runId} cannot be changed: "${issue.path.join('.')}": ${issue.message}.`);
+  }
+  await fleet.store.writeRef(controlRef(runId), wanted.data);
+  await sendControl(fleet, { type: 'run', run: runId });
+}
+
+const isOver = ({ status }: RunRecord) => status === 'completed' || status === 'failed' || status === 'cancelled';

@@ -1,0 +1,135 @@
+// Where each job of a fleet is: the queues by name, and per run a list of its jobs, so that a job is found by its id
+// whatever queue it was put into and a run's jobs can be taken away together.
+
+import type { FlowProducer, Job, Queue } from 'bullmq';
+import { bullmq } from './bullmq.ts';
+import { type Fleet, keys } from './fleet.ts';
+import { poolOf, queueOf } from './placement.ts';
+import { jobId, jobOptions, roundFlow, runOfJob } from './queues.ts';
+import type { JobData, JobDataOf } from './schemas.ts';
+import { listWorkers, type Pool, type WorkerInfo } from './workers.ts';
+
+/** How many jobs of a pool are in which state, and how many workers it has. */
+export interface PoolCounts extends Pool {
+  queue: string;
+  workers: number;
+  /** Ready to be taken, those with a priority included. */
+  waiting: number;
+  active: number;
+  delayed: number;
+  /** Merges that wait for their shards. */
+  waitingChildren: number;
+  failed: number;
+}
+
+export class JobBook {
+  readonly #fleet: Fleet;
+  readonly #queues = new Map<string, Queue>();
+  readonly #flows: FlowProducer;
+  readonly #onError: (error: Error) => void;
+
+  constructor(fleet: Fleet, onError: (error: Error) => void) {
+    this.#fleet = fleet;
+    this.#onError = onError;
+    this.#flows = new (bullmq().FlowProducer)({ connection: fleet.redis, prefix: fleet.prefix });
+    this.#flows.on('error', onError);
+  }
+
+  queue(name: string): Queue {
+    const known = this.#queues.get(name);
+    if (known) return known;
+    const queue = new (bullmq().Queue)(name, { connection: this.#fleet.redis, prefix: this.#fleet.prefix });
+    queue.on('error', this.#onError);
+    this.#queues.set(name, queue);
+    return queue;
+  }
+
+  /** Queues a round's merge and shards. */
+  async addRound(pool: Pool, merge: JobDataOf<'merge'>, shards: JobDataOf<'shard'>[], priority: number): Promise<void> {
+    const name = queueOf(pool);
+    await this.#note(name, merge.run, [merge, ...shards].map(jobId));
+    await this.#flows.add(roundFlow(name, merge, shards, priority));
+  }
+
+  async add(pool: Pool, data: JobData, priority: number): Promise<void> {
+    const name = queueOf(pool);
+    await this.#note(name, data.run, [jobId(data)]);
+    await this.queue(name).add(data.kind, data, jobOptions(data, priority));
+  }
+
+  async find(data: JobData): Promise<Job | null> {
+    const id = jobId(data);
+    const name = await this.#fleet.redis.hget(keys.jobs(this.#fleet.prefix, data.run), id);
+    return name === null ? null : ((await this.queue(name).getJob(id)) ?? null);
+  }
+
+  /** Takes a job away, and its children with it. False where somebody works on one of them. */
+  async remove(job: Job): Promise<boolean> {
+    try {
+      await job.remove({ removeChildren: true });
+      await this.#fleet.redis.hdel(keys.jobs(this.#fleet.prefix, runOfJob(job.id!)), job.id!);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Takes all jobs of a run away but those that are being worked on, whose workers must be told. */
+  async removeRun(runId: string): Promise<void> {
+    const { redis, prefix } = this.#fleet;
+    const jobs = Object.entries(await redis.hgetall(keys.jobs(prefix, runId)));
+    // Merges first: without their children they would be ready.
+    const merges = jobs.filter(([id]) => id.includes('.merge-'));
+    for (const [id, name] of [...merges, ...jobs]) {
+      const job = await this.queue(name).getJob(id);
+      if (job) await this.remove(job);
+    }
+    await redis.del(keys.jobs(prefix, runId));
+  }
+
+  /** Every pool that has workers or had jobs. */
+  async counts(workers?: readonly WorkerInfo[]): Promise<PoolCounts[]> {
+    const alive = workers ?? (await listWorkers(this.#fleet));
+    const names = new Set([...this.#queues.keys(), ...alive.map(queueOf)]);
+    for (const name of await this.#known()) names.add(name);
+    const counts = [...names].sort().map(async (name): Promise<PoolCounts[]> => {
+      const pool = poolOf(name);
+      if (!pool) return [];
+      const states = ['waiting', 'prioritized', 'active', 'delayed', 'waiting-children', 'failed'] as const;
+      const count = await this.queue(name).getJobCounts(...states);
+      const { waiting = 0, prioritized = 0, active = 0, delayed = 0, failed = 0 } = count;
+      return [
+        {
+          ...pool,
+          queue: name,
+          workers: alive.filter((worker) => queueOf(worker) === name).length,
+          waiting: waiting + prioritized,
+          active,
+          delayed,
+          waitingChildren: count['waiting-children'] ?? 0,
+          failed,
+        },
+      ];
+    });
+    return (await Promise.all(counts)).flat();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#flows.close(), ...[...this.#queues.values()].map((queue) => queue.close())]);
+  }
+
+  /** Noted before the job is added, so that no job is ever there that cannot be found. */
+  async #note(queue: string, runId: string, ids: string[]): Promise<void> {
+    const { redis, prefix } = this.#fleet;
+    const fields = ids.flatMap((id) => [id, queue]);
+    await redis
+      .multi()
+      .hset(keys.jobs(prefix, runId), ...fields)
+      .sadd(keys.queues(prefix), queue)
+      .exec();
+  }
+
+  #known(): Promise<string[]> {
+    return this.#fleet.redis.smembers(keys.queues(this.#fleet.prefix));
+  }
+}
