@@ -323,8 +323,10 @@ export class Planner {
   async #ensure(data: JobData, order: number): Promise<Failure | null> {
     const { book, priority } = this.#options;
     const job = await book.find(data);
-    if (job && (await job.isFailed())) return this.#again(job);
-    if (job && !(await job.isCompleted()) && !this.#isDeserted(job, 'eval')) return null;
+    if (job && (await job.isFailed())) {
+      const failure = await this.#again(job);
+      if (failure) return failure;
+    } else if (job && !(await job.isCompleted()) && !this.#isDeserted(job, 'eval')) return null;
     if (job && !(await book.remove(job))) return null;
     await book.add(this.#pool('eval'), data, jobPriority(priority, order));
     await faultPoint('plan-queued');

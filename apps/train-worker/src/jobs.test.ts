@@ -7,12 +7,11 @@ import {
   type EngineProcess,
   type JobDataOf,
   type ProcessContext,
-  prefixOf,
   type RoundRecord,
+  type RunRecord,
   readEvents,
   readRound,
   roundFlow,
-  TRAIN_QUEUE,
 } from '@fovea/jobs';
 import { planOf } from '@fovea/recipe';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -21,11 +20,12 @@ import { merge, shard } from './jobs.ts';
 
 let dir: string;
 let context: ProcessContext;
+let run: RunRecord;
 let engine: EngineProcess;
 let close: () => Promise<void>;
 beforeAll(async () => {
   dir = await mkdtemp(path.join(tmpdir(), 'fovea-train-jobs-'));
-  ({ context, engine, close } = await testContext(dir));
+  ({ context, run, engine, close } = await testContext(dir));
 });
 afterAll(async () => {
   await close();
@@ -34,27 +34,35 @@ afterAll(async () => {
 
 const data = (round: number, base: string | null): JobDataOf<'shard'> => ({
   kind: 'shard',
-  version: 1,
-  run: context.run.id,
+  version: 2,
+  run: run.id,
   session: 1,
-  round: planOf(context.run.recipe).get('trunk')![round],
+  round: planOf(run.recipe).get('trunk')![round],
   base,
+  shard: { index: 0, of: 1 },
 });
-const still = () => ({ job: null as never, signal: new AbortController().signal });
+const still = () => ({ job: null as never, run, signal: new AbortController().signal });
+
+const QUEUE = 'train-cpu-0g';
+const mergeOf = ({ shard: { of }, ...rest }: JobDataOf<'shard'>): JobDataOf<'merge'> => ({
+  ...rest,
+  kind: 'merge',
+  shards: of,
+});
 
 /** One round through BullMQ, both jobs worked on in this process. */
 async function round(n: number, base: string | null): Promise<RoundRecord> {
   const { FlowProducer, Worker } = bullmq();
-  const shared = { connection: context.redis, prefix: prefixOf(context.run.id) };
+  const shared = { connection: context.fleet.redis, prefix: context.fleet.prefix };
   const shardData = data(n, base);
   const flows = new FlowProducer(shared);
-  const { job } = await flows.add(roundFlow({ ...shardData, kind: 'merge' }, [shardData], 1));
+  const { job } = await flows.add(roundFlow(QUEUE, mergeOf(shardData), [shardData], 1));
   const worker = new Worker(
-    TRAIN_QUEUE,
+    QUEUE,
     (each) =>
       each.name === 'shard'
         ? shard(each.data, { ...still(), job: each }, context, engine)
-        : merge(each.data, { ...still(), job: each }, context),
+        : merge(each.data, { ...still(), job: each }, context, engine),
     shared,
   );
   const record = await new Promise<RoundRecord>((resolve, reject) => {
@@ -69,8 +77,8 @@ async function round(n: number, base: string | null): Promise<RoundRecord> {
 test('a round becomes a checkpoint that descends from its base, and says so', async () => {
   const first = await round(0, null);
   const second = await round(1, first.checkpoint);
-  expect(await readRound(context.store, context.run.id, 'trunk', 1)).toEqual(second);
-  const manifest = await readCheckpoint(context.store, second.checkpoint);
+  expect(await readRound(context.fleet.store, run.id, 'trunk', 1)).toEqual(second);
+  const manifest = await readCheckpoint(context.fleet.store, second.checkpoint);
   expect(manifest).toMatchObject({
     parent: first.checkpoint,
     track: 'trunk',
@@ -79,10 +87,10 @@ test('a round becomes a checkpoint that descends from its base, and says so', as
     step: 10,
     cursor: { step: 10 },
     seed: 3,
-    recipe: context.run.recipeHash,
+    recipe: run.recipeHash,
   });
   expect(second.metrics.loss).toHaveLength(10);
-  const { events } = await readEvents(context.redis, context.run.id, '0', 1);
+  const { events } = await readEvents(context.fleet, run.id, '0', 1);
   const committed = events.filter((event) => event.type === 'committed');
   expect(committed.map((event) => event.checkpoint)).toEqual([first.checkpoint, second.checkpoint]);
   expect(committed[1]).toMatchObject({
@@ -102,7 +110,7 @@ test('a round becomes a checkpoint that descends from its base, and says so', as
 });
 
 test('a loss that is no number is a sentence, not a checkpoint', async () => {
-  const { checkpoint } = (await readRound(context.store, context.run.id, 'trunk', 1))!;
+  const { checkpoint } = (await readRound(context.fleet.store, run.id, 'trunk', 1))!;
   await writeFile(path.join(dir, 'train-trunk-2'), 'nan');
   const error = await shard(data(2, checkpoint), still(), context, engine).catch((caught) => caught);
   expect(isUserError(error)).toBe(true);
