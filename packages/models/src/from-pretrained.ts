@@ -4,7 +4,7 @@
 
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { FoveaError, type MappedTensor, ParamStore } from '@fovea/artifacts';
+import { FoveaError, type MappedTensor, OPEN_CLIP, ParamStore, weightsIn } from '@fovea/artifacts';
 import { mapValues, type NamedTensors, type Tensor } from '@fovea/tensor';
 import { clipText, clipTextSpecs, readClipTextConfig } from './clip-text.ts';
 import { clipVit, clipVitShape, clipVitSpecs, readClipVitConfig } from './clip-vit.ts';
@@ -50,8 +50,6 @@ export interface PretrainedEncoder {
 }
 
 const MAX_CONFIG = 10_000_000;
-const OPEN_CLIP = 'open_clip_config.json';
-const OPEN_CLIP_WEIGHTS = 'open_clip_model.safetensors';
 /** Buffers that older files hold beside the parameters. */
 const BUFFER = /(^|\.)position_ids$/;
 
@@ -159,8 +157,7 @@ async function openOpenClip(folder: string, json: unknown): Promise<PretrainedEn
   const { layers, config } = readOpenClipConfig(json, where);
   const text = clipTexts(config, where);
   const picture = layers.vision === null ? convNextPicture(json, where) : clipPicture(config, where);
-  const given = path.join(folder, OPEN_CLIP_WEIGHTS);
-  const store = await ParamStore.open((await stat(given).catch(() => null)) ? given : folder);
+  const store = await ParamStore.open(await weightsIn(folder));
   const specs = { ...picture.specs, ...text.specs };
   return {
     family: 'open_clip',
