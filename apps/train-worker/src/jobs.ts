@@ -39,6 +39,7 @@ export async function shard(
     runId: run.id,
     recipe: run.recipe,
     recipeDir: run.recipeDir,
+    sources: run.sources,
     round,
     base,
   };

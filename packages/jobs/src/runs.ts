@@ -10,7 +10,10 @@ export const runRef = (runId: string) => `runs/${runId}/run.json`;
 export const roundRef = (runId: string, track: string, round: number) => `runs/${runId}/tracks/${track}/${round}.json`;
 export const scoreRef = (key: string) => `scores/${key}.json`;
 
-/** Name of a score: the checkpoint and all that decides how it is judged. The same key is never scored twice. */
+/**
+ * Name of a score: the checkpoint, which stands for the recipe's files too, and all that decides how it is judged. The same
+ * key is never scored twice.
+ */
 export function scoreKey(checkpoint: string, suiteVersion: string, recipe: Recipe, suites: readonly string[]): string {
   const { everyRounds: _rounds, ...evalConfig } = recipe.eval;
   return sha256Hex(
@@ -21,7 +24,7 @@ export function scoreKey(checkpoint: string, suiteVersion: string, recipe: Recip
 /** Makes a run under the first free id of `name-time`, `name-time-2`, …; its session is 1 and its status running. */
 export async function createRun(
   store: Store,
-  run: Pick<RunRecord, 'recipe' | 'recipeHash' | 'recipeDir' | 'recipeText' | 'recipeSource'>,
+  run: Pick<RunRecord, 'recipe' | 'recipeHash' | 'recipeDir' | 'sources' | 'recipeText' | 'recipeSource'>,
   now: Date,
 ): Promise<RunRecord> {
   const at = now.toISOString();

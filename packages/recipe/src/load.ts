@@ -9,6 +9,7 @@ import { parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { coverageOf } from './plan.ts';
 import { type Recipe, recipeSchema } from './schema.ts';
+import type { Sources } from './sources.ts';
 
 const PRESETS = fileURLToPath(new URL('../presets/', import.meta.url));
 const MAX_BYTES = 1 << 20;
@@ -17,7 +18,7 @@ export interface LoadedRecipe {
   recipe: Recipe;
   /** Folder that relative paths in the recipe start from. */
   recipeDir: string;
-  /** SHA-256 of the resolved recipe without its name: two recipes with one hash train the same. */
+  /** SHA-256 of the resolved recipe without its name: two recipes with one hash train the same, given the same files. */
   hash: string;
   /** The document as it was written. */
   text: string;
@@ -50,10 +51,14 @@ export async function loadRecipe(
   return { recipe, recipeDir: dir, hash: recipeHash(recipe), text };
 }
 
-/** Hash of all that decides the numbers: the resolved recipe without its name and without how it is computed or judged. */
-export function recipeHash(recipe: Recipe): string {
+/**
+ * Hash of all that decides the numbers: the resolved recipe without its name and without how it is computed or judged, and
+ * the files of the user's that it names, which `recipeSources` finds.
+ */
+export function recipeHash(recipe: Recipe, sources: Sources = {}): string {
   const { name: _name, eval: _eval, ...rest } = recipe;
-  return sha256Hex(new TextEncoder().encode(canonicalJson(rest)));
+  const named = Object.keys(sources).length > 0 ? { sources } : {};
+  return sha256Hex(new TextEncoder().encode(canonicalJson({ ...rest, ...named })));
 }
 
 async function locate(nameOrFile: string): Promise<{ file: string; dir: string }> {
