@@ -112,7 +112,7 @@ describe.skipIf(file === undefined)(`CenterNet${why ? ` (skipped: ${why})` : ''}
   beforeAll(async () => {
     detector = await CenterNet.open(file!, { threads: 2 });
     photos = await photographs();
-  });
+  }, 120_000);
   afterAll(() => detector?.dispose());
 
   it('finds what tfjs finds with the same graph', async () => {
