@@ -168,9 +168,9 @@ describe.skipIf(file === undefined)(`CenterNet${why ? ` (skipped: ${why})` : ''}
     const exchanged = await score(detector, photos, bgr);
     console.log(`red and blue exchanged: ${percent(exchanged.recall)} of the objects are found`);
     expect(exchanged.recall).toBeLessThan(0.39);
-    const dark = await score(detector, photos, (pixels) => pixels.map((value) => value / 255));
+    const dark = await score(detector, photos.slice(0, 8), (pixels) => pixels.map((value) => value / 255));
     expect(dark.found).toBe(0);
-  }, 300_000);
+  }, 600_000);
 
   it('gives the best boxes first, inside the picture, as many as are asked for', async () => {
     const { pixels, picture } = photos[0];
