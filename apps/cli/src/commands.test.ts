@@ -7,7 +7,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import sharp from 'sharp';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { TestHome } from '../test-fixtures/cli.ts';
 import { findHome, shown, standAtRoot } from './home.ts';
 import { main } from './main.ts';
@@ -100,6 +101,63 @@ test.each([
   expect(await fovea(...args)).toBe(2);
   expect(said.err).toMatch(sentence);
   expect(said.err.trim()).not.toContain('\n');
+});
+
+describe('a recipe over a folder of pictures', () => {
+  const CHECK = ['recipe', 'check', './own.yaml'];
+  const put = async (name: string, content?: Uint8Array) => {
+    const file = path.join(dir, 'pictures', name);
+    await mkdir(path.dirname(file), { recursive: true });
+    const png = () => sharp({ create: { width: 9, height: 9, channels: 3, background: 'red' } }).png();
+    await writeFile(file, content ?? (await png().toBuffer()));
+  };
+  beforeEach(async () => {
+    const stages = '[{ stage: pretrain, steps: 1, lr: 0.001 }]';
+    const data = '{ kind: image-folder, path: pictures, holdOut: 0.5 }';
+    await writeFile(path.join(dir, 'own.yaml'), `name: own\ndata: ${data}\nstages: ${stages}\n`);
+    for (const name of ['red fox/1.png', 'red fox/2.png', 'red fox/more/3.png', 'owl/1.png']) await put(name);
+  });
+
+  test('is checked with its classes, and those without a picture are named', async () => {
+    await mkdir(path.join(dir, 'pictures/newt'));
+    await put('notes/about.txt', Buffer.from('no picture'));
+    expect(await fovea(...CHECK)).toBe(0);
+    expect(said.out).toMatch(/2 classes, 2 to train on, 2 held out; the first of each can be decoded\./);
+    expect(said.out).toMatch(/Without a picture, so no class: newt, notes\.\n/);
+    expect(said.out).toMatch(/owl +1 +0\nred fox +1 +2\n/);
+    said.out = '';
+    expect(await fovea(...CHECK, '--json')).toBe(0);
+    expect(JSON.parse(said.out).data).toEqual({
+      classes: [
+        { name: 'owl', train: 1, heldOut: 0 },
+        { name: 'red fox', train: 1, heldOut: 2 },
+      ],
+      decoded: 2,
+      empty: ['newt', 'notes'],
+    });
+  });
+
+  test('is refused where it is not there, holds one class, or begins with a broken picture', async () => {
+    const refused = async (sentence: RegExp, ...more: string[]) => {
+      said.err = '';
+      expect(await fovea(...CHECK, ...more)).toBe(2);
+      expect(said.err).toMatch(sentence);
+      expect(said.err.trim()).not.toContain('\n');
+    };
+    await refused(/The picture folder "nowhere" of the recipe's data cannot be read/, '--set', 'data.path=nowhere');
+    await put('red fox/0.png', Buffer.from('not a picture'));
+    await refused(/The picture "red fox\/0\.png" cannot be read/);
+    await rm(path.join(dir, 'pictures/red fox'), { recursive: true });
+    await refused(/holds 1 class folders with pictures; at least 2 are needed/);
+  });
+
+  test('decodes no more than the first of fifty classes', async () => {
+    for (let i = 0; i < 60; i++) await put(`class ${String(i).padStart(2, '0')}/1.png`);
+    await put('class 55/0.png', Buffer.from('not a picture'));
+    expect(await fovea(...CHECK)).toBe(0);
+    expect(said.out).toMatch(/62 classes, .*; the first of 50 classes can be decoded\.\n/);
+    expect(said.out).toMatch(/… and 12 more\n/);
+  });
 });
 
 test('a port that is taken, and a Redis that does not answer, leave nothing of the run', async () => {

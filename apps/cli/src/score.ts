@@ -35,13 +35,14 @@ export async function scoreAll(
       let sha256 = known?.scorecard as string;
       if (!cached) {
         engine ??= new EngineProcess({ entry: ENGINE, hangTimeoutMs: run.recipe.engine.hangTimeout * 1000 });
-        const { recipe, recipeDir } = run;
+        const { recipe, recipeDir, sources } = run;
         const request: ScoreRequest = {
           kind: 'score',
           storeRoot: store.root,
           cacheDir: home.cacheDir,
           recipe,
           recipeDir,
+          sources,
           checkpoint: id,
           role,
           suites: wanted,

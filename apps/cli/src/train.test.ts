@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { cp, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { encodeSafetensors } from '@fovea/artifacts';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type Ended, isAlive, mentioning, TestHome, until } from '../test-fixtures/cli.ts';
 import { main } from './main.ts';
@@ -240,6 +241,56 @@ function smallDisk(folder: string): string | null {
     );
     return null;
   }
+}
+
+test('a run whose encoder was exchanged is not gone on with, and one over another encoder has other checkpoints', async () => {
+  const [home, other] = ['own', 'other'].map((name) => new TestHome(path.join(dir, name)));
+  const args = ['train', '--recipe', './own.yaml'];
+  for (const [each, value] of [[home, 1] as const, [other, 2] as const]) {
+    await writeFile(path.join(each.dir, 'own.yaml'), OWN_RECIPE);
+    await encoderOf(each, value);
+  }
+  home.fault('train-aligned-0', 'wait');
+  const cli = home.fovea(args);
+  await home.standsAt('train-aligned-0');
+  cli.child.kill('SIGINT');
+  expect((await cli.ended).code).toBe(130);
+  home.lift('train-aligned-0');
+  await encoderOf(home, 2);
+  const before = [home.run, home.ids];
+  const { code, err } = await here(home, RESUME);
+  expect(code).toBe(2);
+  expect(err).toMatch(
+    /^The files of the recipe's encoder\.from "\.\/clip" are not those that the run began with \([0-9a-f]{12} then, [0-9a-f]{12} now\); put the old ones back, or start a new run\.\n$/,
+  );
+  expect([home.run, home.ids]).toEqual(before);
+  await encoderOf(home, 1);
+  const resumed = await home.fovea(RESUME).ended;
+  expect(resumed.code, resumed.err).toBe(0);
+  expect((await other.fovea(args).ended).code).toBe(0);
+  expect(Object.keys(other.ids)).toEqual(['aligned/0', 'trunk/0', 'trunk/1']);
+  expect(Object.keys(home.ids)).toEqual(Object.keys(other.ids));
+  expect(Object.values(home.ids).filter((id) => Object.values(other.ids).includes(id))).toEqual([]);
+  await rm(path.join(home.dir, 'clip'), { recursive: true });
+  expect(await here(home, args)).toMatchObject({ code: 2, err: expect.stringMatching(/"\.\/clip" cannot be read/) });
+}, 120_000);
+
+const OWN_RECIPE = `name: own
+data: { kind: emoji-world }
+encoder: { from: ./clip }
+stages:
+  - { stage: projector, steps: 10, roundSteps: 10, lr: 0.001 }
+  - { stage: align, steps: 10, roundSteps: 10, lr: 0.001, roles: [aligned] }
+eval: { suites: [retention] }
+engine: { hangTimeout: 10 }
+`;
+
+/** A folder as far as the engine of the tests looks into one. */
+async function encoderOf(home: TestHome, value: number): Promise<void> {
+  const tensor = { shape: [1], data: Float32Array.of(value) };
+  mkdirSync(path.join(home.dir, 'clip'), { recursive: true });
+  await writeFile(path.join(home.dir, 'clip/config.json'), '{}');
+  await writeFile(path.join(home.dir, 'clip/model.safetensors'), encodeSafetensors(new Map([['w', tensor]])));
 }
 
 test('a flipped byte is one sentence, its round can be made again, and a fault in an evaluation costs no training', async () => {

@@ -3,6 +3,7 @@
 
 import { openStore } from '@fovea/artifacts';
 import { type ReportRequest, type ScoreRequest, serveEngine } from '@fovea/jobs';
+import { checkSources } from '@fovea/recipe';
 import { Judge } from './judge.ts';
 import { writeReport } from './write-report.ts';
 
@@ -11,6 +12,7 @@ const judge = new Judge();
 serveEngine<ScoreRequest | ReportRequest>(async (request, { progress, signal }) => {
   const store = await openStore(request.storeRoot);
   if (request.kind === 'report') return writeReport(request, store, await judge.datasetOf(request), progress);
+  await checkSources(request, { cacheDir: request.cacheDir, hasBegun: true });
   const scorecard = await judge.score(request, store, progress, signal);
   return { scorecard: await store.put(new TextEncoder().encode(JSON.stringify(scorecard))) };
 });

@@ -52,6 +52,7 @@ export async function score(
       cacheDir,
       recipe: run.recipe,
       recipeDir: run.recipeDir,
+      sources: run.sources,
       checkpoint,
       role,
       suites,

@@ -4,7 +4,7 @@ import { Trainer } from '@fovea/alignment';
 import { openStore, type Store } from '@fovea/artifacts';
 import { openDataset } from '@fovea/data';
 import { serveEngine, type TrainRequest } from '@fovea/jobs';
-import type { Recipe } from '@fovea/recipe';
+import { checkSources, type Recipe } from '@fovea/recipe';
 
 type OpenedDataset = Awaited<ReturnType<typeof openDataset>>;
 
@@ -18,7 +18,8 @@ function datasetOf(recipe: Recipe, recipeDir: string, cacheDir: string): Promise
   return data.dataset;
 }
 
-serveEngine<TrainRequest>(async ({ storeRoot, cacheDir, ...request }, { progress, signal }) => {
+serveEngine<TrainRequest>(async ({ storeRoot, cacheDir, sources, ...request }, { progress, signal }) => {
+  await checkSources({ ...request, sources }, { cacheDir, hasBegun: request.base !== null });
   if (open?.root !== storeRoot) {
     await open?.trainer.dispose();
     const store = await openStore(storeRoot);

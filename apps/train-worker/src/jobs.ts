@@ -96,6 +96,7 @@ const requestBase = (store: Store, cacheDir: string, run: RunRecord) => ({
   runId: run.id,
   recipe: run.recipe,
   recipeDir: run.recipeDir,
+  sources: run.sources,
 });
 
 /** What a shard of this start gave before, if its blobs are still there. */

@@ -2,13 +2,12 @@
 // and where latents are drawn a deviation, instead of running the autoencoder. The cache is found again by what made it
 // (pictures, autoencoder, size), so it outlives runs, and one that is lost costs time alone.
 
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import {
   canonicalJson,
   decodeSafetensors,
   encodeSafetensors,
   FoveaError,
+  fileHash,
   type Store,
   sha256Hex,
 } from '@fovea/artifacts';
@@ -37,7 +36,7 @@ async function keyOf(pictures: Pictures, recipe: Recipe, { frozen, latent }: Net
       name.startsWith('autoencoder.') && 'file' in tensor ? [tensor.file] : [],
     ),
   );
-  const hashes = await Promise.all([...files].sort().map(fileHash));
+  const hashes = await Promise.all([...files].sort().map((file) => fileHash(file)));
   const { targetSize } = recipe.diffusion;
   const made = {
     pictures: await pictures.key(),
@@ -47,12 +46,6 @@ async function keyOf(pictures: Pictures, recipe: Recipe, { frozen, latent }: Net
     ...recipe.autoencoder,
   };
   return sha256Hex(new TextEncoder().encode(canonicalJson({ ...made, from: null, version: 1 })));
-}
-
-async function fileHash(file: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const piece of createReadStream(file)) hash.update(piece as Uint8Array);
-  return hash.digest('hex');
 }
 
 /** Encodes all pictures of a data set into the store, unless they are there or are too many. */

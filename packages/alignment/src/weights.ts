@@ -4,7 +4,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { decodeSafetensors, encodeSafetensors, FoveaError } from '@fovea/artifacts';
-import { initialise, type ParamSpecs, unknownWords, vocabularyOf, type Weights } from '@fovea/models';
+import { checkTensors, initialise, type ParamSpecs, unknownWords, vocabularyOf, type Weights } from '@fovea/models';
 import { coverageOf, type Recipe } from '@fovea/recipe';
 import { BUILTIN } from './builtin.ts';
 import { modelSpecs } from './model.ts';
@@ -60,29 +60,14 @@ export async function readWeightFile(name: string, recipeDir: string): Promise<W
   return decodeWeights(await readFile(file), `"${name}"`);
 }
 
-/** Every parameter present with its shape, and none besides; else an error that lists the names. */
-export function checkWeights({ weights }: WeightFile, specs: ParamSpecs, where: string): void {
-  const missing = Object.keys(specs).filter((name) => !(name in weights));
-  const extra = Object.keys(weights).filter((name) => !(name in specs));
-  const wrong = Object.keys(specs).filter(
-    (name) => weights[name] && weights[name].shape.join() !== specs[name].shape.join(),
-  );
-  const list = (names: string[]) => names.slice(0, 5).join(', ') + (names.length > 5 ? `, … (${names.length})` : '');
-  if (missing.length > 0)
-    throw new FoveaError(
-      `The weights ${where} lack ${list(missing)}, which this recipe's networks need; check the recipe's encoder and denoiser.`,
-    );
-  if (extra.length > 0)
-    throw new FoveaError(
-      `The weights ${where} hold ${list(extra)}, which this recipe's networks do not have; check the recipe's encoder and denoiser.`,
-    );
-  if (wrong.length > 0) {
-    const [name] = wrong;
-    throw new FoveaError(
-      `The weights ${where} have ${name} as [${weights[name].shape}], but the recipe needs [${specs[name].shape}]; check its sizes (${wrong.length} tensors differ).`,
-    );
-  }
-}
+/** Weights against the recipe's networks. */
+export const checkWeights = ({ weights }: WeightFile, specs: ParamSpecs, where: string): void =>
+  checkTensors(weights, specs, where, {
+    missing: "which this recipe's networks need; check the recipe's encoder and denoiser",
+    extra: "which this recipe's networks do not have; check the recipe's encoder and denoiser",
+    wrong: 'the recipe needs',
+    mend: 'check its sizes',
+  });
 
 /** The weights that a run starts from: the recipe's and its encoder folder's, checked, the rest drawn from its seed. */
 export async function startingWeights(

@@ -89,9 +89,12 @@ export class ParamStore {
   readonly tensors: ReadonlyMap<string, StoredTensor>;
   /** The files' `__metadata__` together; of a key that several have, the last in the order of file names. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** Real path of every file that was read, an index among them, by its name in the folder. */
+  readonly files: ReadonlyMap<string, string>;
   readonly #stamps: ReadonlyMap<string, FileStamp>;
 
-  private constructor(shards: Shard[]) {
+  private constructor(shards: Shard[], files: Map<string, string>) {
+    this.files = files;
     this.tensors = new Map(shards.flatMap((shard) => [...shard.tensors]));
     this.metadata = Object.assign(Object.create(null), ...shards.map((shard) => shard.metadata));
     this.#stamps = new Map(shards.map((shard) => [shard.file, shard.stamp]));
@@ -103,16 +106,19 @@ export class ParamStore {
    */
   static async open(given: string): Promise<ParamStore> {
     const found = await locate(path.resolve(given));
-    if (!found.index) return new ParamStore([await openShard(found.file, quote(path.basename(found.name)))]);
-    const weightMap = await readIndex(found.file, path.basename(found.name));
+    const foundName = path.basename(found.name);
+    const files = new Map([[foundName, found.file]]);
+    if (!found.index) return new ParamStore([await openShard(found.file, quote(foundName))], files);
+    const weightMap = await readIndex(found.file, foundName);
     const shards: Shard[] = [];
     for (const name of [...new Set(weightMap.values())].sort()) {
       const file = await contained(path.dirname(found.name), name);
       const shard = await openShard(file, quote(name));
       checkShard(name, shard, weightMap);
       shards.push(shard);
+      files.set(name, file);
     }
-    return new ParamStore(shards);
+    return new ParamStore(shards, files);
   }
 
   /** One tensor as the file has it, F16 and BF16 widened. Reads its bytes and no others; refuses NaN unless allowed. */

@@ -85,6 +85,15 @@ test('a record of another shape is a sentence that names the place', async () =>
   await expect(readRun(store, run.id)).rejects.toThrow(/run\.json in the store is damaged.*at "status"/);
 });
 
+test('a record keeps the hashes of the files that its recipe names, and one of before that is read too', async () => {
+  expect(run).not.toHaveProperty('sources');
+  const sources = { 'encoder.from': 'a'.repeat(64) };
+  await store.writeRef(`runs/${run.id}/run.json`, { ...run, sources });
+  expect(await readRun(store, run.id)).toEqual({ ...run, sources });
+  await store.writeRef(`runs/${run.id}/run.json`, { ...run, sources: { 'encoder.from': 'short' } });
+  await expect(readRun(store, run.id)).rejects.toThrow(/damaged.*at "sources\.encoder\.from"/);
+});
+
 test('committed rounds are read in order, up to the first gap, and only new ones again', async () => {
   for (const round of [0, 1]) await commit('trunk', round);
   await commit('aligned', 1);

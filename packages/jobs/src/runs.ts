@@ -27,7 +27,10 @@ export const reportRef = (runId: string) => `runs/${runId}/report.json`;
 /** Of a checkpoint's score, whichever run asked for it first. */
 export const scoreRef = (key: string) => `scores/${key}.json`;
 
-/** Name of a score: the checkpoint and all that decides how it is judged. The same key is never scored twice. */
+/**
+ * Name of a score: the checkpoint, which stands for the recipe's files too, and all that decides how it is judged. The same
+ * key is never scored twice.
+ */
 export function scoreKey(checkpoint: string, suiteVersion: string, recipe: Recipe, suites: readonly string[]): string {
   const { everyRounds: _rounds, ...evalConfig } = recipe.eval;
   return sha256Hex(
@@ -38,7 +41,7 @@ export function scoreKey(checkpoint: string, suiteVersion: string, recipe: Recip
 /** Makes a run under the first free id of `name-time`, `name-time-2`, …; its session is 1. */
 export async function createRun(
   store: Store,
-  run: Pick<RunRecord, 'recipe' | 'recipeHash' | 'recipeDir' | 'recipeText' | 'recipeSource'>,
+  run: Pick<RunRecord, 'recipe' | 'recipeHash' | 'recipeDir' | 'sources' | 'recipeText' | 'recipeSource'>,
   now: Date,
   status: RunStatus = 'running',
 ): Promise<RunRecord> {

@@ -7,6 +7,8 @@ import { z } from 'zod';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 in lower-case hexadecimal');
 const series = z.array(z.number());
+/** Hashes of the user's files that a recipe names (`recipeSources` of @fovea/recipe). */
+const sources = z.record(z.string(), sha256);
 
 /** One round of the plan (see `Round` of @fovea/recipe). */
 export const roundSchema = z.strictObject({
@@ -46,6 +48,8 @@ const requestBase = {
   recipe: recipeSchema,
   /** Folder that relative paths in the recipe start from. */
   recipeDir: z.string(),
+  /** What the recipe's files must be; absent in runs that did not note it. */
+  sources: sources.optional(),
 };
 
 export const trainRequestSchema = z.strictObject({
@@ -218,8 +222,11 @@ export const runRecordSchema = z.strictObject({
   id: z.string().regex(/^[a-z0-9][a-z0-9-]*$/),
   /** The resolved recipe, overrides and all. */
   recipe: recipeSchema,
+  /** Of the recipe and its sources. */
   recipeHash: sha256,
   recipeDir: z.string(),
+  /** Absent in records of before it was kept. */
+  sources: sources.optional(),
   /** The recipe as it was written, and the name or file it came from. */
   recipeText: z.string(),
   recipeSource: z.string(),

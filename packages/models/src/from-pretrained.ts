@@ -2,17 +2,18 @@
 // safetensors beside it hold the weights, preprocessor_config.json says how pictures are made ready. Every tensor of the
 // files has its place and every parameter its tensor, or there is an error that names them.
 
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { FoveaError, type MappedTensor, ParamStore } from '@fovea/artifacts';
+import { FoveaError, type MappedTensor, OPEN_CLIP, ParamStore, weightsIn } from '@fovea/artifacts';
 import { mapValues, type NamedTensors, type Tensor } from '@fovea/tensor';
 import { clipText, clipTextSpecs, readClipTextConfig } from './clip-text.ts';
 import { clipVit, clipVitShape, clipVitSpecs, readClipVitConfig } from './clip-vit.ts';
 import { convNext, convNextShape, convNextSpecs, readConvNextConfig } from './convnext.ts';
 import { dinov2, dinov2Shape, dinov2Specs, readDinov2Config } from './dinov2.ts';
 import type { EncoderOutput, EncoderShape } from './encoder.ts';
+import { readJsonFile } from './json-file.ts';
 import { fromOpenClip, readOpenClipConfig } from './open-clip.ts';
-import { constant, linear, type ParamSpecs, type Weights } from './params.ts';
+import { checkTensors, constant, linear, type ParamSpecs, type Shapes, type Weights } from './params.ts';
 import { readSiglipConfig, siglip, siglipShape, siglipSpecs } from './siglip.ts';
 import { readSiglipTextConfig, siglipText, siglipTextSpecs } from './siglip-text.ts';
 import type { TextOutput } from './text.ts';
@@ -50,8 +51,6 @@ export interface PretrainedEncoder {
 }
 
 const MAX_CONFIG = 10_000_000;
-const OPEN_CLIP = 'open_clip_config.json';
-const OPEN_CLIP_WEIGHTS = 'open_clip_model.safetensors';
 /** Buffers that older files hold beside the parameters. */
 const BUFFER = /(^|\.)position_ids$/;
 
@@ -76,7 +75,7 @@ export async function openEncoder(folder: string): Promise<PretrainedEncoder> {
   const specs = { ...picture.specs, ...text?.specs };
   const names = placesOf(store, specs);
   const shapes = mapValues(names, (name) => store.tensors.get(name) as { shape: number[] });
-  checkTensors(withoutBuffers(shapes, specs), specs, folder);
+  checkFolder(withoutBuffers(shapes, specs), specs, folder);
   const weights = async () => {
     const read = await store.copy(Object.keys(specs).map((name) => names[name]));
     return mapValues(specs, (_, name) => read[names[name]]);
@@ -159,8 +158,7 @@ async function openOpenClip(folder: string, json: unknown): Promise<PretrainedEn
   const { layers, config } = readOpenClipConfig(json, where);
   const text = clipTexts(config, where);
   const picture = layers.vision === null ? convNextPicture(json, where) : clipPicture(config, where);
-  const given = path.join(folder, OPEN_CLIP_WEIGHTS);
-  const store = await ParamStore.open((await stat(given).catch(() => null)) ? given : folder);
+  const store = await ParamStore.open(await weightsIn(folder));
   const specs = { ...picture.specs, ...text.specs };
   return {
     family: 'open_clip',
@@ -170,7 +168,7 @@ async function openOpenClip(folder: string, json: unknown): Promise<PretrainedEn
     async weights() {
       const all = await store.copy([...store.tensors.keys()].filter((name) => !/(^|\.)attn_mask$/.test(name)));
       const weights = fromOpenClip(all, layers, where);
-      checkTensors(weights, specs, folder);
+      checkFolder(weights, specs, folder);
       return weights;
     },
   };
@@ -211,48 +209,26 @@ export async function mapFolder(
   const shapes = Object.fromEntries(
     Object.entries(names).map(([today, name]) => [today, store.tensors.get(name) as { shape: number[] }]),
   );
-  checkTensors(withoutBuffers(shapes, all), all, folder);
+  checkFolder(withoutBuffers(shapes, all), all, folder);
   const mapped = store.map(Object.keys(needed).map((name) => names[name]));
   return Object.fromEntries(Object.keys(needed).map((name) => [name, mapped[names[name]]]));
 }
 
-function checkTensors(tensors: Record<string, { shape: number[] }>, specs: ParamSpecs, where: string): void {
-  const list = (names: string[]) => names.slice(0, 5).join(', ') + (names.length > 5 ? `, … (${names.length})` : '');
-  const missing = Object.keys(specs).filter((name) => !(name in tensors));
-  if (missing.length > 0)
-    throw new FoveaError(
-      `The weights of "${where}" lack ${list(missing)}, which its configuration asks for; get a complete copy, or mend config.json.`,
-    );
-  const extra = Object.keys(tensors).filter((name) => !(name in specs));
-  if (extra.length > 0)
-    throw new FoveaError(
-      `The weights of "${where}" hold ${list(extra)}, for which its configuration has no place; mend config.json, or remove them.`,
-    );
-  const wrong = Object.keys(specs).filter((name) => tensors[name].shape.join() !== specs[name].shape.join());
-  if (wrong.length > 0)
-    throw new FoveaError(
-      `The weights of "${where}" have ${wrong[0]} as [${tensors[wrong[0]].shape}], but its configuration asks for [${specs[wrong[0]].shape}] (${wrong.length} tensors differ); mend config.json.`,
-    );
-}
+/** A folder's tensors against its configuration. */
+const checkFolder = (tensors: Shapes, specs: ParamSpecs, folder: string): void =>
+  checkTensors(tensors, specs, `of "${folder}"`, {
+    missing: 'which its configuration asks for; get a complete copy, or mend config.json',
+    extra: 'for which its configuration has no place; mend config.json, or remove them',
+    wrong: 'its configuration asks for',
+    mend: 'mend config.json',
+  });
 
 /** A JSON file of a folder; null where there is none. */
 export async function readJson(folder: string, name: string): Promise<unknown> {
-  const file = path.join(folder, name);
-  const info = await stat(file).catch(() => null);
-  if (!info?.isFile()) return null;
-  const where = `"${path.basename(folder)}/${name}"`;
-  if (info.size > MAX_CONFIG)
-    throw new FoveaError(
-      `The file ${where} has ${info.size} bytes, too many for a configuration; is it the right one?`,
-    );
-  const text = await readFile(file, 'utf8');
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (error) {
-    throw new FoveaError(`The file ${where} is not JSON (${(error as Error).message}); get a good copy of it.`);
-  }
-  if (typeof json !== 'object' || json === null || Array.isArray(json))
-    throw new FoveaError(`The file ${where} is no JSON object; get a good copy of it.`);
-  return json;
+  const fail = (why: string): never => {
+    throw new FoveaError(`The file "${path.basename(folder)}/${name}" ${why}; get a good copy of it.`);
+  };
+  const json = readJsonFile(path.join(folder, name), { most: MAX_CONFIG, kind: 'configuration', fail });
+  if (json === undefined) return null;
+  return typeof json === 'object' && json !== null && !Array.isArray(json) ? json : fail('is no JSON object');
 }

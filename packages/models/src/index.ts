@@ -1,4 +1,5 @@
 export * from './autoencoder-kl.ts';
+export * from './centernet.ts';
 export * from './clip.ts';
 export * from './clip-text.ts';
 export * from './clip-vit.ts';

@@ -1,6 +1,7 @@
 // Parameters by name: what a model needs, how it starts, and the few layers that every model here is made of.
 // Linear weights are [out, in] as in PyTorch, so that checkpoints need no transposing.
 
+import { FoveaError } from '@fovea/artifacts';
 import { type AttentionOptions, attention, type NamedTensors, sizeOf, type Tensor, tf } from '@fovea/tensor';
 import { philox } from '@fovea/tensor/random';
 
@@ -37,6 +38,30 @@ export function initialise(specs: ParamSpecs, seed: number): Weights {
     weights[name] = { shape, data };
   }
   return weights;
+}
+
+export type Shapes = Record<string, { shape: number[] }>;
+
+/**
+ * Every parameter present with its shape, and none besides; else a {@link FoveaError} that lists the names. `whose` names
+ * the weights, `says` what asked for them and what is to be done.
+ */
+export function checkTensors(
+  tensors: Shapes,
+  specs: ParamSpecs,
+  whose: string,
+  says: Record<'missing' | 'extra' | 'wrong' | 'mend', string>,
+): void {
+  const list = (names: string[]) => names.slice(0, 5).join(', ') + (names.length > 5 ? `, … (${names.length})` : '');
+  const missing = Object.keys(specs).filter((name) => !(name in tensors));
+  if (missing.length > 0) throw new FoveaError(`The weights ${whose} lack ${list(missing)}, ${says.missing}.`);
+  const extra = Object.keys(tensors).filter((name) => !(name in specs));
+  if (extra.length > 0) throw new FoveaError(`The weights ${whose} hold ${list(extra)}, ${says.extra}.`);
+  const wrong = Object.keys(specs).filter((name) => tensors[name].shape.join() !== specs[name].shape.join());
+  if (wrong.length > 0)
+    throw new FoveaError(
+      `The weights ${whose} have ${wrong[0]} as [${tensors[wrong[0]].shape}], but ${says.wrong} [${specs[wrong[0]].shape}] (${wrong.length} tensors differ); ${says.mend}.`,
+    );
 }
 
 /** x [..., in] · Wᵀ + b -> [..., out]. The bias is optional. */

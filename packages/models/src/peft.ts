@@ -3,12 +3,11 @@
 // whatever would change what the adapter computes is refused by its name. An adapter that is read names its layers
 // itself, by its tensors: a regular expression in the file is kept out of our matcher.
 
-import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { encodeSafetensors, FoveaError, ParamStore } from '@fovea/artifacts';
 import { z } from 'zod';
 import { readConfig, size } from './config.ts';
+import { readJsonFile } from './json-file.ts';
 import type { LoraConfig } from './lora.ts';
 import type { Weights } from './params.ts';
 
@@ -74,7 +73,7 @@ export interface Adapter {
  */
 export async function readAdapter(folder: string, base: Record<string, { shape: number[] }>): Promise<Adapter> {
   const file = path.join(folder, ADAPTER_CONFIG);
-  const config = readPeftConfig(await readJson(file), `"${file}"`);
+  const config = readPeftConfig(readAdapterConfig(file), `"${file}"`);
   const store = await ParamStore.open(folder);
   const weights: Weights = {};
   const layers = new Set<string>();
@@ -107,25 +106,14 @@ export async function readAdapter(folder: string, base: Record<string, { shape: 
   return { config: { ...config, targets: [...layers].sort() }, weights };
 }
 
-async function readJson(file: string): Promise<unknown> {
+function readAdapterConfig(file: string): unknown {
   const fail = (why: string): never => {
     throw new FoveaError(
       `The adapter's configuration "${file}" cannot be read: ${why}; give a folder that PEFT saved.`,
     );
   };
-  const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(
-    (error: NodeJS.ErrnoException) => fail(error.code ?? error.message),
-  );
-  try {
-    const stats = await handle.stat();
-    if (!stats.isFile()) fail('it is no regular file');
-    if (stats.size > MAX_CONFIG) fail(`it has ${stats.size} bytes, and ${MAX_CONFIG} is the limit`);
-    return JSON.parse(await handle.readFile('utf8'));
-  } catch (error) {
-    return error instanceof SyntaxError ? fail(error.message) : Promise.reject(error);
-  } finally {
-    await handle.close();
-  }
+  const limits = { most: MAX_CONFIG, kind: 'configuration', fail: (why: string) => fail(`it ${why}`) };
+  return readJsonFile(file, limits) ?? fail('ENOENT, no such file');
 }
 
 /** The configuration that PEFT reads back, for the layers that `layers` names. */

@@ -1,5 +1,6 @@
 // What parity cannot show of the tokenizers: folders that cannot be read.
 
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -44,5 +45,10 @@ describe('a folder without a usable tokenizer', () => {
     writeFileSync(path.join(folder, 'tokenizer.json'), '');
     truncateSync(path.join(folder, 'tokenizer.json'), 2 ** 28);
     expect(() => readTokenizer(folder)).toThrow(/too many for a tokenizer/);
+  });
+
+  it('has a pipe in its place, which is not waited for', () => {
+    execFileSync('mkfifo', [path.join(folder, 'tokenizer.json')]);
+    expect(() => readTokenizer(folder)).toThrow(/it needs tokenizer.json/);
   });
 });

@@ -3,12 +3,12 @@
 // it: cutting with the end of text kept, padding, and SigLIP's own cleaning of the text. The bags of words that the small
 // built-in CLIP reads are tokenizer.ts.
 
-import { existsSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { FoveaError } from '@fovea/artifacts';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
 import { readConfig } from './config.ts';
+import { readJsonFile, readTextFile } from './json-file.ts';
 
 export interface TextTokenizer {
   /** Ids of texts, row by row, each `length` long: cut with the end of text kept, or padded as the model was trained. */
@@ -54,8 +54,7 @@ export function readTokenizer(folder: string): TextTokenizer {
   const isSiglip = /^SiglipTokenizer/.test(config.tokenizer_class ?? '');
   const end = config.eos_token ?? (isSiglip ? '</s>' : '<|endoftext|>');
   const padding = config.pad_token ?? end;
-  const file = path.join(folder, 'tokenizer.json');
-  const found = existsSync(file) ? readConfig(definition, readJson(file), file) : clipDefinition(folder, config);
+  const found = read(definition, path.join(folder, 'tokenizer.json')) ?? clipDefinition(folder, config);
   const tokenizer = build(
     isSiglip ? siglipDefinition(found, config.do_lower_case ?? true) : lowerPlainly(found),
     config,
@@ -85,8 +84,7 @@ export function readTokenizer(folder: string): TextTokenizer {
 /** What tokenizer_config.json says, and special_tokens_map.json where that is silent. */
 function readSettings(folder: string): Settings {
   const parts = ['special_tokens_map.json', 'tokenizer_config.json'].map((name): Settings => {
-    const file = path.join(folder, name);
-    const said = existsSync(file) ? readConfig(settings, readJson(file), file) : {};
+    const said = read(settings, path.join(folder, name)) ?? {};
     return Object.fromEntries(Object.entries(said).filter(([, value]) => value != null));
   });
   return Object.assign({}, ...parts);
@@ -102,33 +100,30 @@ function build(found: Definition, config: Settings, folder: string): Tokenizer {
   }
 }
 
-function readText(file: string): string {
-  const { size } = statSync(file);
-  if (size > LARGEST)
-    throw new FoveaError(`The file ${file} has ${size} bytes, too many for a tokenizer; take it anew from its source.`);
-  return readFileSync(file, 'utf8');
-}
+const limits = (file: string) => ({
+  most: LARGEST,
+  kind: 'tokenizer',
+  fail: (why: string): never => {
+    throw new FoveaError(`The file ${file} ${why}; take it anew from its source.`);
+  },
+});
 
-function readJson(file: string): unknown {
-  try {
-    return JSON.parse(readText(file));
-  } catch (error) {
-    if (error instanceof FoveaError) throw error;
-    throw new FoveaError(`The file ${file} is not JSON (${(error as Error).message}); take it anew from its source.`);
-  }
+/** A JSON file as its schema reads it; undefined where there is none. */
+function read<T>(schema: z.ZodType<T>, file: string): T | undefined {
+  const json = readJsonFile(file, limits(file));
+  return json === undefined ? undefined : readConfig(schema, json, file);
 }
 
 /** CLIP's byte-level BPE as transformers sets it up around a vocab.json and a merges.txt. */
 function clipDefinition(folder: string, config: Settings): Definition {
-  const files = ['vocab.json', 'merges.txt'].map((name) => path.join(folder, name));
-  if (!files.every((file) => existsSync(file)))
+  const [vocabFile, mergesFile] = ['vocab.json', 'merges.txt'].map((name) => path.join(folder, name));
+  const vocab = read(z.record(z.string(), z.int().nonnegative()), vocabFile);
+  const lines = readTextFile(mergesFile, limits(mergesFile))?.split('\n');
+  if (!vocab || !lines)
     throw new FoveaError(
       `The folder ${folder} has no tokenizer: it needs tokenizer.json, or vocab.json and merges.txt, as published with the model (a spiece.model alone is not read).`,
     );
-  const [vocabFile, mergesFile] = files;
-  const vocab = readConfig(z.record(z.string(), z.int().nonnegative()), readJson(vocabFile), vocabFile);
-  const merges = readText(mergesFile)
-    .split('\n')
+  const merges = lines
     .filter((line) => line !== '' && !line.startsWith('#version'))
     .map((line) => line.trimEnd().split(' '));
   const begin = config.bos_token ?? '<|startoftext|>';

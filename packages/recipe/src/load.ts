@@ -9,6 +9,7 @@ import { parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { coverageOf } from './plan.ts';
 import { type Recipe, recipeSchema } from './schema.ts';
+import type { Sources } from './sources.ts';
 
 const PRESETS = fileURLToPath(new URL('../presets/', import.meta.url));
 const MAX_BYTES = 1 << 20;
@@ -17,7 +18,7 @@ export interface LoadedRecipe {
   recipe: Recipe;
   /** Folder that relative paths in the recipe start from. */
   recipeDir: string;
-  /** SHA-256 of the resolved recipe without its name: two recipes with one hash train the same. */
+  /** SHA-256 of the resolved recipe without its name: two recipes with one hash train the same, given the same files. */
   hash: string;
   /** The document as it was written. */
   text: string;
@@ -52,12 +53,14 @@ export async function loadRecipe(
 
 /**
  * Hash of all that decides the numbers: the resolved recipe without its name and without where it is computed, how it is
- * judged and what is kept of it. Rounds that are never cut into shards are ordinary training, whatever `shards` says else.
+ * judged and what is kept of it, and the files of the user's that it names, which `recipeSources` finds. Rounds that are
+ * never cut into shards are ordinary training, whatever `shards` says else.
  */
-export function recipeHash(recipe: Recipe): string {
+export function recipeHash(recipe: Recipe, sources: Sources = {}): string {
   const { name: _name, eval: _eval, keep: _keep, shards, ...rest } = recipe;
   const { memory: _memory, ...engine } = recipe.engine;
-  const decides = { ...rest, engine, ...(shards.max > 1 && { shards }) };
+  const named = Object.keys(sources).length > 0 ? { sources } : {};
+  const decides = { ...rest, engine, ...(shards.max > 1 && { shards }), ...named };
   return sha256Hex(new TextEncoder().encode(canonicalJson(decides)));
 }
 

@@ -98,6 +98,19 @@ describe('compile', () => {
     expect(build).toThrow(/operation Cosh.*compile\.test\.ts:\d+.*cannot be recorded/);
   });
 
+  it('lets a model read the numbers of its constants while it is recorded', async () => {
+    const program = await compile(
+      ({ x }) => {
+        const shape = tf.tensor1d([3, 2], 'int32');
+        const sides = [...tf.tensor([2, 2]).dataSync(), ...shape.dataSync()];
+        return { outputs: { y: tf.mul(tf.reshape(x, sides.slice(2)), sides[0]) } };
+      },
+      { inputs: { x: vector(6) } },
+    );
+    expect((await program.run({ x: Float32Array.of(0, 1, 2, 3, 4, 5) })).y).toEqual(Float32Array.of(0, 2, 4, 6, 8, 10));
+    await program.dispose();
+  });
+
   it('says so when a model reads numbers while it is recorded', () => {
     const build = () =>
       lowerToOnnx(({ x }) => ({ outputs: { y: tf.mul(x, x.dataSync()[0]) } }), { inputs: { x: vector(2) } });

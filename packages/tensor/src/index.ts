@@ -18,6 +18,7 @@ export { TensorError } from './errors.ts';
 export * from './functional/index.ts';
 export { type GradResult, valueAndGrads } from './grads.ts';
 export { type NumericArray, type Spec, sizeOf } from './graph.ts';
+export { GraphModel } from './graph-model.ts';
 export type { Mapped, MappedWeights } from './mapped.ts';
 export type { MemoryReport } from './memory.ts';
 export { microBatches, type SliceResult, sliceCount } from './microbatch.ts';

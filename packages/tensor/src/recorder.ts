@@ -38,14 +38,17 @@ class RecorderBackend extends tf.KernelBackend {
     values.set(dataId, (recording as Graph).constant(constantData(data as ArrayLike<number>, spec), spec));
   }
 
-  override readSync(): never {
+  /** Only constants have numbers, such as the shapes and axes that a converted graph holds as tensors. */
+  override readSync(dataId: object): NumericArray {
+    const value = values.get(dataId);
+    if (value?.data !== undefined) return typeof value.data === 'number' ? spread(value.data, value) : value.data;
     throw new TensorError(
       `A model's code asked for a tensor's numbers while it was being recorded (at ${modelLine()}); a recorded program has no numbers yet, so branch on shapes or constants instead.`,
     );
   }
 
-  override read(): never {
-    return this.readSync();
+  override async read(dataId: object): Promise<NumericArray> {
+    return this.readSync(dataId);
   }
 }
 
@@ -65,6 +68,10 @@ function constantData(data: ArrayLike<number>, { shape, dtype }: Spec): NumericA
   if (dtype === 'float32') return Float32Array.from(data);
   return dtype === 'int32' ? Int32Array.from(data) : Uint8Array.from(data);
 }
+
+const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
+
+const spread = (data: number, { shape, dtype }: Spec): NumericArray => new ARRAYS[dtype](sizeOf(shape)).fill(data);
 
 /** Where in a model's code the current operation stands: the first stack frame outside tfjs and this package. */
 function modelLine(): string {

@@ -1,5 +1,5 @@
-// `fovea recipe list|show NAME|check FILE`: the presets, one of them written out, or a recipe opened with its networks. What a
-// stage trains stands as a table of parameter groups, with what they hold and how fast they learn.
+// `fovea recipe list|show NAME|check FILE`: the presets, one of them written out, or a recipe opened with its networks and its
+// pictures. What a stage trains stands as a table of parameter groups, with what they hold and how fast they learn.
 
 import { modelSpecs, type Networks, openNetworks, parameterGroups, trainableSpecs } from '@fovea/alignment';
 import { FoveaError } from '@fovea/artifacts';
@@ -7,6 +7,8 @@ import { type LoadedRecipe, loadRecipe, presetNames } from '@fovea/recipe';
 import { sizeOf } from '@fovea/tensor';
 import { type ArgsDef, defineCommand } from 'citty';
 import { listOf } from '../arguments.ts';
+import { checkPictures, picturesText } from '../check-pictures.ts';
+import { findHome } from '../home.ts';
 import { table } from '../summary.ts';
 
 const args = {
@@ -97,7 +99,11 @@ async function check(name: string, { recipe, recipeDir }: LoadedRecipe, json: bo
     };
   });
   const sizes = sizesOf(networks);
-  if (json) return console.log(JSON.stringify({ recipe: name, sizes, stages, unverified: recipe.unverified }, null, 2));
+  const data = await checkPictures(recipe, recipeDir, findHome().cacheDir);
+  if (json)
+    return console.log(
+      JSON.stringify({ recipe: name, sizes, stages, unverified: recipe.unverified, ...(data && { data }) }, null, 2),
+    );
   const rows = stages.flatMap(({ stage, groups }) =>
     groups.map(({ match, tensors, parameters, lr, weightDecay }) => [
       stage,
@@ -115,6 +121,7 @@ async function check(name: string, { recipe, recipeDir }: LoadedRecipe, json: bo
       .join(', ')}\n`,
   );
   console.log(table(['stage', 'group', 'tensors', 'parameters', 'lr', 'weight decay'], rows));
+  if (data) console.log(`\n${picturesText(data)}`);
 }
 
 function sizesOf(networks: Networks): Record<string, number> {

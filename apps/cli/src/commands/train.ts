@@ -9,12 +9,13 @@ import {
   ensureRedis,
   listRuns,
   type RunRecord,
+  readRound,
   readRun,
   recoverRun,
   runRef,
   updateRun,
 } from '@fovea/jobs';
-import { loadRecipe, recipeSchema } from '@fovea/recipe';
+import { checkSources, loadRecipe, recipeHash, recipeSchema, recipeSources } from '@fovea/recipe';
 import { type ArgsDef, defineCommand } from 'citty';
 import { listOf, wholeNumber } from '../arguments.ts';
 import { driveRun, type End, lockRun, prepareRunDir, runDirOf, type Watcher } from '../drive.ts';
@@ -63,6 +64,7 @@ const DEFAULT_RECIPE = 'emoji';
 const INTERRUPTED = 130;
 /** npm and turbo pass on the same Ctrl-C that the terminal sent; only one that comes later is a second one. */
 const SAME_PRESS_MS = 1500;
+const SLOW_MS = 1000;
 
 export default defineCommand({
   meta: { name: 'train', description: 'Train, evaluate and report: from a recipe, or on from where a run was stopped' },
@@ -88,7 +90,8 @@ async function train(flags: Flags): Promise<number> {
   const interrupt = listenForInterrupt();
   const view = flags.json ? null : new LiveView({ out: process.stdout });
   const watcher: Watcher = { event: (event) => view?.apply(event), say: (text) => view?.note(text) };
-  const found = flags.resume === undefined ? await newRun(store, flags) : await runToResume(home, store, flags);
+  const found =
+    flags.resume === undefined ? await newRun(home, store, flags, watcher) : await runToResume(home, store, flags);
   if (found === null) return 0;
   const { run, lock, redis } = await prepare(home, store, found, flags, watcher);
   try {
@@ -118,6 +121,10 @@ async function prepare(home: Home, store: Store, found: RunRecord, flags: Flags,
     undo.push(() => lock.release());
     for (const ref of fresh ? [] : await recoverRun(store, found))
       watcher.say(`${ref} had lost its data and is trained again`);
+    if (!fresh) {
+      const hasBegun = (await readRound(store, found.id, 'trunk', 0)) !== null;
+      await reading(watcher, checkSources(found, { cacheDir: home.cacheDir, hasBegun }));
+    }
     const redis = await ensureRedis({ root: home.dir, runId: found.id, port: flags.redisPort, say: watcher.say });
     undo.push(() => redis.stop());
     await prepareRunDir(home, found, commandLine(flags));
@@ -130,9 +137,9 @@ async function prepare(home: Home, store: Store, found: RunRecord, flags: Flags,
   }
 }
 
-async function newRun(store: Store, flags: Flags): Promise<RunRecord> {
+async function newRun(home: Home, store: Store, flags: Flags, watcher: Watcher): Promise<RunRecord> {
   const source = flags.recipe ?? DEFAULT_RECIPE;
-  const { recipe, recipeDir, hash, text } = await loadRecipe(source, {
+  const { recipe, recipeDir, text } = await loadRecipe(source, {
     fromScratch: flags.fromScratch,
     seed: flags.seed,
     set: flags.set,
@@ -143,11 +150,16 @@ async function newRun(store: Store, flags: Flags): Promise<RunRecord> {
       `The run cannot be named "${flags.name}": ${name.error.issues[0].message}; give another --name.`,
     );
   }
-  return createRun(
-    store,
-    { recipe: { ...recipe, name: name.data }, recipeHash: hash, recipeDir, recipeText: text, recipeSource: source },
-    new Date(),
-  );
+  const sources = await reading(watcher, recipeSources(recipe, recipeDir, home.cacheDir));
+  const about = { recipeHash: recipeHash(recipe, sources), recipeDir, sources, recipeText: text, recipeSource: source };
+  return createRun(store, { recipe: { ...recipe, name: name.data }, ...about }, new Date());
+}
+
+/** Says so where hashing the files that a recipe names takes its time. */
+async function reading<T>(watcher: Watcher, hashing: Promise<T>): Promise<T> {
+  const text = 'reading the files that the recipe names, which is done once for each';
+  const slow = setTimeout(() => watcher.say(text), SLOW_MS);
+  return hashing.finally(() => clearTimeout(slow));
 }
 
 /** The run to go on with; null if there is nothing left to do. */

@@ -26,7 +26,9 @@ function unary(lower: string | ((e: Emitter, x: string, node: GraphNode) => stri
   };
 }
 
-function binary(op: string | ((e: Emitter, a: string, b: string) => string), dtype?: DType): KernelRule {
+type LowerBinary = (e: Emitter, a: string, b: string, operands: DType) => string;
+
+function binary(op: string | LowerBinary, dtype?: DType): KernelRule {
   return {
     infer: ([a, b]) => [{ shape: broadcastShape(a.shape, b.shape), dtype: dtype ?? a.dtype }],
     lower: (e, node) => {
@@ -34,7 +36,7 @@ function binary(op: string | ((e: Emitter, a: string, b: string) => string), dty
       const shape = node.outputs[0].shape;
       const x = e.operand(a, b, shape);
       const y = e.operand(b, a, shape);
-      return typeof op === 'string' ? e.node(op, [x, y]) : op(e, x, y);
+      return typeof op === 'string' ? e.node(op, [x, y]) : op(e, x, y, a.dtype);
     },
   };
 }
@@ -50,6 +52,11 @@ const logical = (op: string): KernelRule => ({
 
 const withAttrs = (op: string, attrs: (node: GraphNode) => AttributeMap) =>
   unary((e, x, node) => e.node(op, [x], attrs(node)));
+
+export function lowerPrelu(e: Emitter, x: string, alpha: string): string {
+  const below = e.node('Mul', [alpha, e.node('Min', [x, e.scalar(0)])]);
+  return e.node('Add', [e.node('Relu', [x]), below]);
+}
 
 export const elementwise: KernelRules = {
   Abs: unary('Abs'),
@@ -89,11 +96,7 @@ export const elementwise: KernelRules = {
   Selu: unary('Selu'),
   Prelu: {
     infer: ([x, alpha]) => [{ shape: broadcastShape(x.shape, alpha.shape), dtype: x.dtype }],
-    lower: (e, node) => {
-      const [x, alpha] = node.inputs.map((input) => e.name(input));
-      const below = e.node('Mul', [alpha, e.node('Min', [x, e.scalar(0)])]);
-      return e.node('Add', [e.node('Relu', [x]), below]);
-    },
+    lower: (e, { inputs: [x, alpha] }) => lowerPrelu(e, e.name(x), e.name(alpha)),
   },
   LeakyRelu: withAttrs('LeakyRelu', (node) => ({ alpha: node.attrs.alpha })),
   ClipByValue: unary((e, x, node) =>
@@ -126,8 +129,15 @@ export const elementwise: KernelRules = {
     const d = e.node('Sub', [a, b]);
     return e.node('Mul', [d, d]);
   }),
-  FloorDiv: binary((e, a, b) => e.node('Floor', [e.node('Div', [a, b])])),
-  Mod: binary((e, a, b) => e.node('Sub', [a, e.node('Mul', [b, e.node('Floor', [e.node('Div', [a, b])])])])),
+  FloorDiv: binary((e, a, b, dtype) => {
+    // ONNX rounds quotients of integers towards zero.
+    if (dtype === 'int32') return e.node('Div', [e.node('Sub', [a, e.node('Mod', [a, b])]), b]);
+    return e.node('Floor', [e.node('Div', [a, b])]);
+  }),
+  Mod: binary((e, a, b, dtype) => {
+    if (dtype === 'int32') return e.node('Mod', [a, b]);
+    return e.node('Sub', [a, e.node('Mul', [b, e.node('Floor', [e.node('Div', [a, b])])])]);
+  }),
   Equal: binary('Equal', 'bool'),
   NotEqual: binary((e, a, b) => e.node('Not', [e.node('Equal', [a, b])]), 'bool'),
   Greater: binary('Greater', 'bool'),

@@ -60,9 +60,39 @@ const conv = (name: string, dilated: boolean): Property => ({
   },
 });
 
+/** As converters write convolutions; the gradient is the plain one's, which tfjs composes. */
+const fused = (name: 'conv2d' | 'depthwiseConv2d', biases: (outputs: number) => number[]): Property => ({
+  name: `tf.fused.${name}, bias [${biases(2)}]`,
+  grad: false,
+  trials: 14,
+  draw: (rng) => {
+    const [channels, filters] = [between(rng, 1, 3), between(rng, 1, 3)];
+    const outputs = name === 'conv2d' ? filters : channels * filters;
+    const activation = oneOf(rng, ['linear', 'relu', 'relu6', 'elu', 'sigmoid', 'leakyrelu', 'prelu'] as const);
+    const [strides, pad] = [between(rng, 1, 2), oneOf(rng, ['same', 'valid'] as const)];
+    const op = (x: Tensor, filter: Tensor, bias: Tensor, alpha: Tensor) => {
+      const preluActivationWeights = activation === 'prelu' ? alpha : undefined;
+      const options = { strides, pad, activation, preluActivationWeights, leakyreluAlpha: 0.3 };
+      return tf.fused[name]({ x, filter, bias, ...options } as never) as Tensor;
+    };
+    const shapes = [picture(rng, channels), [between(rng, 1, 3), between(rng, 1, 3), channels, filters]];
+    return { op, shapes: [...shapes, biases(outputs), [outputs]], options: { strides, pad, activation } };
+  },
+});
+
+const cut = (name: string, shape: number[], op: (x: Tensor) => Tensor): Property => ({
+  name: `tf.stridedSlice ${name}`,
+  grad: false,
+  trials: 1,
+  draw: () => ({ op, shapes: [shape] }),
+});
+
 const PROPERTIES: Property[] = [
   conv('tf.conv2d', false),
   conv('tf.conv2d with dilation', true),
+  fused('conv2d', (outputs) => [outputs]),
+  fused('conv2d', () => []),
+  fused('depthwiseConv2d', (outputs) => [outputs]),
   {
     name: 'tf.conv2dTranspose',
     draw: (rng) => {
@@ -145,6 +175,26 @@ const PROPERTIES: Property[] = [
     range: [0.5, 5],
     draw: (rng) => ({ op: (x, y) => tf.mod(x, y), shapes: [[between(rng, 1, 6)], [1]] }),
   },
+  {
+    name: 'tf.floorDiv and tf.mod of integers',
+    grad: false,
+    range: [-8, 8],
+    draw: (rng) => {
+      const op = (x: Tensor) => {
+        const [n, by] = [tf.cast(x, 'int32'), tf.tensor1d([3, -3, 1, -7], 'int32')];
+        return float(tf.add(tf.mul(tf.floorDiv(n, by), 100), tf.mod(n, by)));
+      };
+      return { op, shapes: [[between(rng, 1, 5), 4]] };
+    },
+  },
+  // tfjs's CPU kernel loses an axis rightly only where every stride is one.
+  cut('without ends, with an ellipsis, losing an axis', [3, 2, 2, 2, 4], (x) =>
+    tf.stridedSlice(x, [1, 9, 0, 1], [9, 1, 0, 2], [1, 1, 1, 1], 2, 1, 4, 0, 8),
+  ),
+  cut('without ends, with an ellipsis, backwards', [3, 2, 2, 4], (x) =>
+    tf.stridedSlice(x, [9, 1, 0, 3], [9, 0, 0, 0], [1, -1, 1, -2], 1, 3, 4, 0, 0),
+  ),
+  cut('with a new axis, backwards', [3, 5], (x) => tf.stridedSlice(x, [0, 0, -1], [0, 2, -9], [1, 1, -2], 0, 0, 0, 1)),
   {
     name: 'tf.mirrorPad',
     draw: (rng) => {

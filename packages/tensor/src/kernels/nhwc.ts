@@ -2,9 +2,10 @@
 // are lowered as ours with transposes around them; models that should be fast use ours (functional/conv.ts, pool.ts).
 
 import type { Emitter, KernelRule, KernelRules } from '../emitter.ts';
-import type { GraphNode } from '../graph.ts';
+import { type GraphNode, sameShape, type Value } from '../graph.ts';
 import tf from '../tf.ts';
 import { type ConvAttrs, convShape, lowerConv, lowerFilterGrad, lowerInputGrad, type Pads, type Pair } from './conv.ts';
+import { lowerPrelu } from './elementwise.ts';
 import { lowerAvgPool, lowerAvgPoolGrad, lowerMaxPool, lowerMaxPoolGrad, type PoolAttrs, poolShape } from './pool.ts';
 
 type Shape = readonly number[];
@@ -71,6 +72,39 @@ function convolution(depthwise: boolean): KernelRule {
     lower: (e, { inputs: [x, w], attrs }) => {
       const g = geometry(x.shape, w.shape, attrs, depthwise);
       return toPixels(e, lowerConv(e, toPlanes(e, e.name(x)), g.toOurs(e, e.name(w)), null, g.w, g.attrs));
+    },
+  };
+}
+
+const ACTIVATIONS: Record<string, (e: Emitter, x: string, attrs: Attrs, alpha: string | null) => string> = {
+  linear: (_e, x) => x,
+  relu: (e, x) => e.node('Relu', [x]),
+  relu6: (e, x) => e.node('Clip', [x, e.scalar(0), e.scalar(6)]),
+  elu: (e, x) => e.node('Elu', [x]),
+  sigmoid: (e, x) => e.node('Sigmoid', [x]),
+  leakyrelu: (e, x, { leakyreluAlpha }) => e.node('LeakyRelu', [x], { alpha: leakyreluAlpha ?? 0.2 }),
+  prelu: (e, x, _attrs, alpha) => lowerPrelu(e, x, alpha as string),
+};
+
+/** Convolution, bias and activation in one, as converters write them. */
+function fused(depthwise: boolean): KernelRule {
+  const plain = convolution(depthwise);
+  return {
+    optional: true,
+    infer: (inputs, attrs) => {
+      if (!Object.hasOwn(ACTIVATIONS, attrs.activation ?? 'linear'))
+        throw new Error(`the activation ${attrs.activation} after a convolution is not recorded`);
+      return plain.infer(inputs, attrs);
+    },
+    lower: (e, { inputs, attrs }) => {
+      const named = (name: string): Value | undefined => inputs[attrs.operands.indexOf(name)];
+      const [x, w, bias, alpha] = [inputs[0], inputs[1], named('bias'), named('preluActivationWeights')];
+      const g = geometry(x.shape, w.shape, attrs, depthwise);
+      const inside = bias && sameShape(bias.shape, [g.w[0]]);
+      const summand = inside ? e.name(bias) : null;
+      const y = toPixels(e, lowerConv(e, toPlanes(e, e.name(x)), g.toOurs(e, e.name(w)), summand, g.w, g.attrs));
+      const sum = bias && !inside ? e.node('Add', [y, e.name(bias)]) : y;
+      return ACTIVATIONS[attrs.activation ?? 'linear'](e, sum, attrs, alpha ? e.name(alpha) : null);
     },
   };
 }
@@ -186,6 +220,8 @@ const batchNorm: KernelRule = {
 
 export const nhwc: KernelRules = {
   Conv2D: convolution(false),
+  FusedConv2D: fused(false),
+  FusedDepthwiseConv2D: fused(true),
   Conv2DBackpropInput: inputGradient(false),
   Conv2DBackpropFilter: filterGradient(false),
   DepthwiseConv2dNative: convolution(true),

@@ -1,7 +1,8 @@
 // Kernels that move data without computing: reshape, transpose, slice, concat, gather, scatter, pad, fill.
 
 import type { Emitter, KernelRule, KernelRules } from '../emitter.ts';
-import { type GraphNode, type Spec, sizeOf, type Value } from '../graph.ts';
+import { type GraphNode, type Spec, sameShape, sizeOf, type Value } from '../graph.ts';
+import tf from '../tf.ts';
 import { cast } from './elementwise.ts';
 
 const wrap = (axis: number, rank: number) => (axis < 0 ? axis + rank : axis);
@@ -55,18 +56,29 @@ function completeShapeSum(sizes: number[], total: number): number[] {
   return sizes.map((size) => (size === -1 ? total - known : size));
 }
 
+/** NumPy's slicing: what tfjs makes of a slice's masks, given the sides of what it cuts. */
+const cutOf = ({ shape }: Value, a: GraphNode['attrs']) =>
+  tf.slice_util.sliceInfo(
+    shape,
+    a.begin,
+    a.end,
+    a.strides,
+    a.beginMask,
+    a.endMask,
+    a.ellipsisMask,
+    a.newAxisMask,
+    a.shrinkAxisMask,
+  );
+
 const stridedSlice: KernelRule = {
-  infer: ([x], { begin, end, strides, beginMask, endMask, ellipsisMask, newAxisMask, shrinkAxisMask }) => {
-    if (beginMask || endMask || ellipsisMask || newAxisMask || shrinkAxisMask || begin.length !== x.shape.length) {
-      throw new Error('stridedSlice with masks is not recorded; give begin, end and strides for every axis');
-    }
-    const shape = x.shape.map((_, i) => Math.max(0, Math.ceil((end[i] - begin[i]) / strides[i])));
-    return [{ shape, dtype: x.dtype }];
-  },
-  lower: (e, node) => {
-    const { begin, end, strides } = node.attrs;
-    const axes = begin.map((_: number, i: number) => i);
-    return e.node('Slice', [e.name(node.inputs[0]), e.ints(begin), e.ints(end), e.ints(axes), e.ints(strides)]);
+  infer: ([x], attrs) => [{ shape: cutOf(x, attrs).finalShape, dtype: x.dtype }],
+  lower: (e, { inputs: [x], outputs: [y], attrs }) => {
+    const { begin, end, strides } = cutOf(x, attrs);
+    const axes = begin.map((_, i) => i);
+    const ends = end.map((to) => (to < 0 ? -(2 ** 31) : to));
+    const cut = e.node('Slice', [e.name(x), e.ints(begin), e.ints(ends), e.ints(axes), e.ints(strides)]);
+    const sides = begin.map((from, i) => Math.max(0, Math.ceil((end[i] - from) / strides[i])));
+    return sameShape(sides, y.shape) ? cut : e.node('Reshape', [cut, e.ints(y.shape)]);
   },
 };
 
