@@ -3,7 +3,7 @@
 
 import { rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { checkpointWeights, reconstruct } from '@fovea/alignment';
+import { checkpointWeights, type RecipeData, reconstruct } from '@fovea/alignment';
 import type { Store } from '@fovea/artifacts';
 import {
   buildSummary,
@@ -14,12 +14,10 @@ import {
   type RunData,
   renderReport,
 } from '@fovea/benchmarks';
-import { emojiLicences, isEmojiWorld, type openDataset } from '@fovea/data';
+import { emojiLicences, isEmojiWorld } from '@fovea/data';
 import { committedRounds, type ReportRequest, type ReportResult, readRun } from '@fovea/jobs';
 import type { Recipe } from '@fovea/recipe';
 import sharp from 'sharp';
-
-type OpenedDataset = Awaited<ReturnType<typeof openDataset>>;
 
 /** Pictures reconstructed in the report, and the sampler's steps. */
 const PICTURES = 8;
@@ -30,7 +28,7 @@ const SHOWN = 144;
 export async function writeReport(
   request: ReportRequest,
   store: Store,
-  dataset: OpenedDataset,
+  dataset: RecipeData,
   progress: (event: Progress) => void,
 ): Promise<ReportResult> {
   const { runId, runDir, recipe } = request;
@@ -96,7 +94,7 @@ async function writeWhole(file: string, text: string): Promise<void> {
 async function reconstructions(
   { recipe, recipeDir }: ReportRequest,
   store: Store,
-  dataset: OpenedDataset,
+  dataset: RecipeData,
   rounds: RoundData[],
 ): Promise<ReconstructionGrid | null> {
   const before = rounds.filter((round) => round.track === 'trunk').at(-1);
