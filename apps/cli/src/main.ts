@@ -12,6 +12,10 @@ import { standAtRoot } from './home.ts';
 // biome-ignore lint/suspicious/noExplicitAny: citty's commands differ in their arguments' types
 const COMMANDS: Record<string, () => Promise<{ default: CommandDef<any> }>> = {
   train: () => import('./commands/train.ts'),
+  submit: () => import('./commands/submit.ts'),
+  coordinator: () => import('./commands/coordinator.ts'),
+  worker: () => import('./commands/worker.ts'),
+  workers: () => import('./commands/workers.ts'),
   runs: () => import('./commands/runs.ts'),
   eval: () => import('./commands/eval.ts'),
   compare: () => import('./commands/compare.ts'),

@@ -1,12 +1,9 @@
 // Scores checkpoints in this process: opens the data set and the foil encoder once and keeps them between requests.
 
-import { checkpointWeights, EncoderSubject, FOIL, readWeightFile } from '@fovea/alignment';
+import { checkpointWeights, EncoderSubject, FOIL, openData, type RecipeData, readWeightFile } from '@fovea/alignment';
 import type { Store } from '@fovea/artifacts';
 import { type Progress, type Scorecard, scoreCheckpoint } from '@fovea/benchmarks';
-import { openDataset } from '@fovea/data';
 import { loadRecipe, type Recipe } from '@fovea/recipe';
-
-type OpenedDataset = Awaited<ReturnType<typeof openDataset>>;
 
 export interface Judged {
   recipe: Recipe;
@@ -24,14 +21,14 @@ export interface ScoreQuery extends Judged {
 const FOIL_RECIPE = 'emoji-foil';
 
 export class Judge {
-  #data: { key: string; dataset: Promise<OpenedDataset> } | null = null;
+  #data: { key: string; dataset: Promise<RecipeData> } | null = null;
   #foil: Promise<EncoderSubject> | null = null;
 
   /** Opens a request's data set, or finds it open. */
-  datasetOf({ recipe, recipeDir, cacheDir }: Judged): Promise<OpenedDataset> {
-    const key = JSON.stringify([recipe.data, recipe.seed, recipeDir, cacheDir]);
+  datasetOf({ recipe, recipeDir, cacheDir }: Judged): Promise<RecipeData> {
+    const key = JSON.stringify([recipe.data, recipe.encoder, recipe.seed, recipeDir, cacheDir]);
     if (this.#data?.key !== key) {
-      this.#data = { key, dataset: openDataset(recipe.data, { recipeDir, cacheDir, seed: recipe.seed }) };
+      this.#data = { key, dataset: openData(recipe, { recipeDir, cacheDir }) };
     }
     return this.#data.dataset;
   }
@@ -63,7 +60,7 @@ export class Judge {
     return suites.filter((suite) => suite === 'probes');
   }
 
-  async #foilFor(dataset: OpenedDataset): Promise<EncoderSubject | null> {
+  async #foilFor(dataset: RecipeData): Promise<EncoderSubject | null> {
     this.#foil ??= openFoil();
     const foil = await this.#foil;
     const fits = foil.imageSize === dataset.imageSize && foil.unreadable(dataset.classes).length === 0;

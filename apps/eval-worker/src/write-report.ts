@@ -1,7 +1,7 @@
 // The end of a run: gathers its rounds and scorecards from the store, draws what the denoiser makes of the condition
-// before and after, and writes summary.json and report.html beside each other.
+// before and after, and puts the report and its summary into the store.
 
-import { checkpointWeights, reconstruct } from '@fovea/alignment';
+import { checkpointWeights, type RecipeData, reconstruct } from '@fovea/alignment';
 import type { Store } from '@fovea/artifacts';
 import {
   buildSummary,
@@ -12,12 +12,10 @@ import {
   type RunData,
   renderReport,
 } from '@fovea/benchmarks';
-import { emojiLicences, isEmojiWorld, type openDataset } from '@fovea/data';
+import { emojiLicences, isEmojiWorld } from '@fovea/data';
 import { committedRounds, type ReportRequest, type ReportResult, readRun } from '@fovea/jobs';
 import type { Recipe } from '@fovea/recipe';
 import sharp from 'sharp';
-
-type OpenedDataset = Awaited<ReturnType<typeof openDataset>>;
 
 /** Pictures reconstructed in the report, and the sampler's steps. */
 const PICTURES = 8;
@@ -28,7 +26,7 @@ const SHOWN = 144;
 export async function writeReport(
   request: ReportRequest,
   store: Store,
-  dataset: OpenedDataset,
+  dataset: RecipeData,
   progress: (event: Progress) => void,
 ): Promise<ReportResult> {
   const { runId, recipe } = request;
@@ -87,7 +85,7 @@ function useOf({ recipe: { data } }: ReportRequest, style: string): string {
 async function reconstructions(
   { recipe, recipeDir }: ReportRequest,
   store: Store,
-  dataset: OpenedDataset,
+  dataset: RecipeData,
   rounds: RoundData[],
 ): Promise<ReconstructionGrid | null> {
   const before = rounds.filter((round) => round.track === 'trunk').at(-1);

@@ -1,20 +1,17 @@
 // The train engine: the child process that computes rounds. It knows no queue; requests come from its worker.
 
-import { Trainer } from '@fovea/alignment';
+import { openData, type RecipeData, Trainer } from '@fovea/alignment';
 import { openStore, type Store } from '@fovea/artifacts';
-import { openDataset } from '@fovea/data';
 import { serveEngine, type TrainRequest } from '@fovea/jobs';
 import { checkSources, type Recipe } from '@fovea/recipe';
 
-type OpenedDataset = Awaited<ReturnType<typeof openDataset>>;
-
 let open: { root: string; store: Store; trainer: Trainer } | null = null;
-let data: { key: string; dataset: Promise<OpenedDataset> } | null = null;
+let data: { key: string; dataset: Promise<RecipeData> } | null = null;
 
 /** Keeps the last data set: its listing and sprites are the same for every round of a run. */
-function datasetOf(recipe: Recipe, recipeDir: string, cacheDir: string): Promise<OpenedDataset> {
-  const key = JSON.stringify([recipe.data, recipe.seed, recipeDir, cacheDir]);
-  if (data?.key !== key) data = { key, dataset: openDataset(recipe.data, { recipeDir, cacheDir, seed: recipe.seed }) };
+function datasetOf(recipe: Recipe, recipeDir: string, cacheDir: string): Promise<RecipeData> {
+  const key = JSON.stringify([recipe.data, recipe.encoder, recipe.seed, recipeDir, cacheDir]);
+  if (data?.key !== key) data = { key, dataset: openData(recipe, { recipeDir, cacheDir }) };
   return data.dataset;
 }
 

@@ -1,5 +1,6 @@
 export * from './batch.ts';
 export * from './builtin.ts';
+export * from './data.ts';
 export * from './export.ts';
 export * from './groups.ts';
 export * from './model.ts';

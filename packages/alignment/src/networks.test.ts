@@ -1,11 +1,11 @@
 // A run over folders as a researcher brings them: encoders of four families, a frozen U-Net and autoencoder, trained for a
 // step; and the folders that are refused, each in one sentence.
 
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { encodeSafetensors, openStore } from '@fovea/artifacts';
-import { openDataset } from '@fovea/data';
+import { encodeSafetensors, openStore, readPreprocessing } from '@fovea/artifacts';
+import { decodePicture, frame, type ImageFolder } from '@fovea/data';
 import {
   autoencoderKlSpecs,
   clipVitSpecs,
@@ -29,6 +29,7 @@ import { philox } from '@fovea/tensor/random';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { drawsFor } from './batch.ts';
+import { openData } from './data.ts';
 import { exportedFiles, writeExport } from './export.ts';
 import { withLatents } from './latents.ts';
 import { trainableSpecs } from './model.ts';
@@ -112,6 +113,15 @@ beforeAll(async () => {
   await write('vae', { 'config.json': VAE }, autoencoderKlSpecs(readAutoencoderKlConfig(VAE, 'vae')), diffusion);
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
+
+/** A PNG of noise, 40 × 36. */
+function photo(seed: number, stream: string): Promise<Buffer> {
+  const rng = philox(seed, stream);
+  const raw = Uint8Array.from({ length: 3 * 40 * 36 }, () => rng.int(256));
+  return sharp(raw, { raw: { width: 40, height: 36, channels: 3 } })
+    .png()
+    .toBuffer();
+}
 
 const recipeOf = (over: Partial<RecipeInput> & { stage?: object }): Recipe => {
   const { stage, ...rest } = over;
@@ -235,18 +245,55 @@ describe('an encoder from a folder', () => {
   });
 });
 
+describe('a folder of pictures', () => {
+  it.each(['clip', 'siglip', 'dinov2'])('is framed for %s as its own processor frames', async (from) => {
+    const rules: Record<string, object> = {
+      clip: PIXELS,
+      siglip: { image_processor_type: 'SiglipImageProcessor', size: { height: 16, width: 16 } },
+      dinov2: { image_processor_type: 'BitImageProcessor', size: { shortest_edge: 20 }, crop_size: 16 },
+    };
+    const data = path.join(root, `framed-${from}`);
+    const encoder = await write(
+      `${from}-framed`,
+      { 'config.json': { clip: CLIP, siglip: SIGLIP, dinov2: DINO }[from], 'preprocessor_config.json': rules[from] },
+      {
+        clip: clipVitSpecs(readClipVitConfig(CLIP, 'c')),
+        siglip: siglipSpecs(readSiglipConfig(SIGLIP, 's')),
+        dinov2: dinov2Specs(readDinov2Config(DINO, 'd')),
+      }[from] as ParamSpecs,
+    );
+    for (const name of ['a', 'b']) {
+      await mkdir(path.join(data, name), { recursive: true });
+      await writeFile(path.join(data, name, '1.png'), await photo(3, name));
+    }
+    const recipe = recipeOf({
+      data: { kind: 'image-folder', path: data, imageSize: 16 },
+      encoder: { from: encoder },
+    } as never);
+    const where = { recipeDir: root, cacheDir: root };
+    const folder = (await openData(recipe, where)) as ImageFolder;
+    const { pixels } = await folder.read(folder.train);
+    const rule = readPreprocessing(rules[from], 'p.json');
+    for (const [i, { name }] of folder.train.entries()) {
+      const framed = frame(await decodePicture(await readFile(path.join(data, name)), { where: name }), rule);
+      expect(pixels.subarray(i * 768, (i + 1) * 768)).toEqual(framed);
+    }
+    const builtin = recipeSchema.parse({ ...recipe, encoder: { kind: 'builtin' } });
+    expect(((await openData(builtin, where)) as ImageFolder).framing.resize).toEqual({ shortestEdge: 16 });
+    await rm(path.join(encoder, 'preprocessor_config.json'));
+    await expect(openData(recipe, where)).rejects.toThrow(/has no preprocessor_config\.json, so nobody knows how its/);
+    await rm(encoder, { recursive: true });
+    await expect(openData(recipe, where)).rejects.toThrow(/cannot be read: no such folder/);
+  });
+});
+
 describe('latents of a folder of pictures', () => {
   it('are encoded once by a round of their own, and train to the same weights as encoding anew', async () => {
     const pictures = path.join(root, 'pictures');
     for (const name of ['cat', 'dog']) {
       await mkdir(path.join(pictures, name), { recursive: true });
       for (let i = 0; i < 6; i++) {
-        const rng = philox(i, name);
-        const raw = Uint8Array.from({ length: 3 * 40 * 36 }, () => rng.int(256));
-        const png = await sharp(raw, { raw: { width: 40, height: 36, channels: 3 } })
-          .png()
-          .toBuffer();
-        await writeFile(path.join(pictures, name, `${i}.png`), png);
+        await writeFile(path.join(pictures, name, `${i}.png`), await photo(i, name));
       }
     }
     const run = async (cache: boolean) => {
@@ -256,7 +303,7 @@ describe('latents of a folder of pictures', () => {
         autoencoder: { kind: 'kl', from: 'vae', latent: 'sample', cache },
         stage: { roles: ['aligned'] },
       } as never);
-      const dataset = openDataset(recipe.data, { recipeDir: root, cacheDir: root, seed: 0 });
+      const dataset = openData(recipe, { recipeDir: root, cacheDir: root });
       const plan = planOf(recipe);
       const rounds = [...(plan.get('trunk') ?? []), ...(plan.get('aligned') ?? [])];
       const open = () => new Trainer({ store, openDataset: () => dataset });

@@ -2,7 +2,7 @@
 // CLIP, or a folder's.
 
 import path from 'node:path';
-import { FoveaError, readPreprocessing } from '@fovea/artifacts';
+import { FoveaError, type Preprocessing, readPreprocessing } from '@fovea/artifacts';
 import {
   bagsOf,
   encodeImage,
@@ -74,7 +74,7 @@ function builtinPictures(c: BuiltinEncoder, imageSize: number, vocabulary: reado
 async function encoderOf(opened: PretrainedEncoder, folder: string, imageSize?: number): Promise<Encoder> {
   const { specs, shape: own, encode, project } = opened.picture;
   const shape = imageSize === undefined ? own : resized(own, imageSize);
-  const { mean, std } = await preprocessingOf(opened, folder);
+  const { mean, std } = await preprocessingOf(folder);
   const perChannel = (values: readonly number[]) => tf.tensor(values as number[], [1, 3, 1, 1]);
   const { height, width } = shape.imageSize;
   return {
@@ -100,14 +100,16 @@ function resized(shape: Encoder['shape'], imageSize: number): Encoder['shape'] {
   return { ...shape, imageSize: { height: imageSize, width: imageSize }, patches };
 }
 
-async function preprocessingOf(opened: PretrainedEncoder, folder: string) {
-  const name = opened.family === 'open_clip' ? 'open_clip_config.json' : 'preprocessor_config.json';
-  const json = await readJson(folder, name);
-  if (json === null)
-    throw new FoveaError(
-      `The encoder "${folder}" has no ${name}, so nobody knows how its pictures are normalised; put it beside the weights.`,
-    );
-  return readPreprocessing(json, `"${path.basename(folder)}/${name}"`);
+/** What an encoder's folder says of its pictures. */
+export async function preprocessingOf(folder: string): Promise<Preprocessing> {
+  for (const name of ['open_clip_config.json', 'preprocessor_config.json']) {
+    const json = await readJson(folder, name);
+    if (json !== null) return readPreprocessing(json, `"${path.basename(folder)}/${name}"`);
+  }
+  await openEncoder(folder); // A folder that is no encoder has its own sentence.
+  throw new FoveaError(
+    `The encoder "${folder}" has no preprocessor_config.json, so nobody knows how its pictures are framed and normalised; put it beside the weights.`,
+  );
 }
 
 function textOf(opened: PretrainedEncoder, folder: string): TextTower {

@@ -5,9 +5,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { openStore, readCheckpoint, type Store } from '@fovea/artifacts';
-import { openDataset } from '@fovea/data';
 import { loadRecipe, planOf, presetNames, type Recipe } from '@fovea/recipe';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openData } from './data.ts';
 import { type TrainedRound, trainChain } from './testing.ts';
 import { Trainer } from './train-round.ts';
 import { decodeWeights } from './weights.ts';
@@ -29,7 +29,7 @@ const SHORT = ['projector', 'align'].flatMap((stage) => [
 ]);
 
 function train(recipe: Recipe): Promise<TrainedRound[]> {
-  const dataset = openDataset(recipe.data, { recipeDir: '', cacheDir: path.join(folder, 'cache'), seed: recipe.seed });
+  const dataset = openData(recipe, { recipeDir: '', cacheDir: path.join(folder, 'cache') });
   const plan = planOf(recipe);
   const rounds = ['trunk', 'aligned'].flatMap((track) => plan.get(track as 'trunk') ?? []);
   return trainChain(() => new Trainer({ store, openDataset: () => dataset }), store, rounds, { recipe, recipeDir: '' });

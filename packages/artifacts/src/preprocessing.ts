@@ -21,6 +21,9 @@ export interface Preprocessing {
   std: [number, number, number];
 }
 
+/** Where a picture's pixels come to lie, whatever they are normalised by afterwards. */
+export type Framing = Omit<Preprocessing, 'mean' | 'std'>;
+
 type Json = Record<string, unknown>;
 
 /**

@@ -10,7 +10,7 @@ import { eachChunk } from './scoring.ts';
 
 /** Questions over the held-out pictures of a folder. Every picture is its own cluster: the classes are not a sample. */
 export async function folderPlan(folder: ImageFolder, options: PlanOptions): Promise<EvalPlan> {
-  const { classes, imageSize, heldOut } = folder;
+  const { classes, imageSize, framing, heldOut } = folder;
   if (heldOut.length === 0 && options.suites.length > 0) {
     throw new FoveaError(
       'The recipe keeps no picture of the folder for evaluation; raise data.holdOut, add pictures or leave eval.suites empty.',
@@ -40,7 +40,7 @@ export async function folderPlan(folder: ImageFolder, options: PlanOptions): Pro
   if (probed) await eachChunk(pictures, 0, heldOut.length, options, (chunk, at, n) => pixels.add(chunk, at, n));
   const splits: Split[] = suites.includes('retention') ? [{ suite: 'retention', split: 'id', rows }] : [];
   return {
-    source: { kind: folder.kind, imageSize },
+    source: { kind: folder.kind, imageSize, framing },
     ...pictures,
     items,
     foils,

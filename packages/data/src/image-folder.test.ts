@@ -1,12 +1,13 @@
 // Picture folders through the package's front door: what is listed, split, ordered and decoded, and what bad input gets.
 // Real files, made by sharp or byte by byte.
 
-import { mkdir, mkdtemp, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { crc32 } from 'node:zlib';
-import { type ImageFolder, openDataset } from '@fovea/data';
+import { decodePicture, frame, type ImageFolder, openDataset, readPreprocessing } from '@fovea/data';
 import type { ImageFolderConfig } from '@fovea/recipe';
+import { philox } from '@fovea/tensor/random';
 import sharp, { type Color, type Sharp } from 'sharp';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
@@ -37,6 +38,13 @@ async function put(name: string, content: Sharp | Uint8Array | string): Promise<
   return file;
 }
 
+/** No two pixels alike, no two pictures either. */
+function photo(width: number, height: number): Sharp {
+  const rng = philox(width, 'photo', height);
+  const raw = Uint8Array.from({ length: 3 * width * height }, () => rng.int(256));
+  return sharp(raw, { raw: { width, height, channels: 3 } });
+}
+
 /** Two classes of two pictures, red and blue. */
 async function putTwoClasses(): Promise<void> {
   for (const i of [1, 2]) {
@@ -47,7 +55,7 @@ async function putTwoClasses(): Promise<void> {
 
 const open = async (more: Partial<ImageFolderConfig> = {}, seed = 0) =>
   (await openDataset(
-    { kind: 'image-folder', path: 'pictures', imageSize: 8, holdOut: 0, maxPixels: 1_000_000, ...more },
+    { kind: 'image-folder', path: 'pictures', imageSize: 8, holdOut: 0, maxPixels: 1_000_000, augment: null, ...more },
     { recipeDir: dir, cacheDir: dir, seed },
   )) as ImageFolder;
 
@@ -260,6 +268,118 @@ describe('decoding', () => {
   });
 });
 
+describe('framing', () => {
+  const SIDE = 24;
+  const rules = {
+    CLIP: { image_processor_type: 'CLIPImageProcessor', size: { shortest_edge: SIDE }, crop_size: SIDE },
+    SigLIP: { image_processor_type: 'SiglipImageProcessor', size: { height: SIDE, width: SIDE }, resample: 2 },
+    DINOv2: { image_processor_type: 'BitImageProcessor', size: { shortest_edge: 30 }, crop_size: SIDE },
+  };
+  const openFramed = async (framing: ReturnType<typeof readPreprocessing> | null, imageSize = SIDE) =>
+    (await openDataset(
+      { kind: 'image-folder', path: 'pictures', imageSize, holdOut: 0.5, maxPixels: 1e6, augment: null },
+      { recipeDir: dir, cacheDir: dir, seed: 0, framing },
+    )) as ImageFolder;
+  beforeEach(async () => {
+    for (const [i, name] of ['a/1.png', 'a/2.jpg', 'b/1.webp', 'b/2.png'].entries())
+      await put(name, photo(70 + 9 * i, 41 + 31 * i));
+  });
+
+  it.each(Object.entries(rules))('gives, at the side of %s, the pixels of its own processor', async (_name, json) => {
+    const rule = readPreprocessing(json, 'p.json');
+    const folder = await openFramed(rule);
+    for (const part of [folder.train, folder.heldOut]) {
+      const { pixels } = await folder.read(part);
+      for (const [i, { name }] of part.entries()) {
+        const picture = await decodePicture(await readFile(path.join(pictures, name)), { where: name });
+        expect(pixels.subarray(i * 3 * SIDE ** 2, (i + 1) * 3 * SIDE ** 2)).toEqual(frame(picture, rule));
+      }
+    }
+  });
+
+  it('is another one, another key and other pixels, where the encoder asks for it', async () => {
+    const folders = [
+      await openFramed(null),
+      ...(await Promise.all(Object.values(rules).map((json) => openFramed(readPreprocessing(json, 'p.json'))))),
+    ];
+    const [own, clip, ...others] = await Promise.all(
+      folders.map(async (folder) => ({
+        key: await folder.pictures.key(),
+        pixels: await folder.pictures.read(0, 2),
+      })),
+    );
+    // What an exported encoder of this project says is CLIP's rule.
+    expect(own).toEqual(clip);
+    for (const other of others) {
+      expect(other.key).not.toBe(clip.key);
+      expect(other.pixels).not.toEqual(clip.pixels);
+    }
+    expect((await openFramed(null, 12)).framing.resize).toEqual({ shortestEdge: 12 });
+  });
+});
+
+describe('augmentation', () => {
+  const SIDE = 16;
+  const crop = { scale: [0.3, 0.9], ratio: [0.75, 4 / 3] } as { scale: [number, number]; ratio: [number, number] };
+  const augment = { crop, flip: 0.5 };
+  const size = 3 * SIDE ** 2;
+  const row = (pixels: Float32Array, i: number) => pixels.subarray(i * size, (i + 1) * size);
+  beforeEach(async () => {
+    for (let i = 0; i < 5; i++) for (const name of ['a', 'b']) await put(`${name}/${i}.png`, photo(60 + i, 40 - i));
+  });
+  const query = { seed: 5, stream: 'align', first: 3, size: 24 };
+
+  it('is of a sample alone: batch size, what was read before and restarts change no bit', async () => {
+    const folder = await open({ imageSize: SIDE, augment, holdOut: 0.2 });
+    const whole = await folder.trainBatch(query);
+    for (const i of [23, 0, 7, 8, 16]) {
+      const one = await folder.trainBatch({ ...query, first: query.first + i, size: 1 });
+      expect(one.pixels).toEqual(row(whole.pixels, i));
+    }
+    const again = await open({ imageSize: SIDE, augment, holdOut: 0.2 });
+    const halves = [12, 0].map((at) => again.trainBatch({ ...query, first: query.first + at, size: 12 }));
+    const [second, first] = await Promise.all(halves);
+    expect(Float32Array.of(...first.pixels, ...second.pixels)).toEqual(whole.pixels);
+    expect((await folder.trainBatch({ ...query, seed: 6 })).pixels).not.toEqual(whole.pixels);
+  });
+
+  it('differs from one epoch to the next and between stages, picture by picture', async () => {
+    const folder = await open({ imageSize: SIDE, augment });
+    const seen = new Map<string, Set<string>>();
+    for (const stream of ['pretrain', 'projector', 'align']) {
+      const { pixels, samples } = await folder.trainBatch({ seed: 0, stream, first: 0, size: 30 });
+      for (const [i, { style }] of samples.entries()) {
+        const looks = seen.get(style) ?? new Set();
+        seen.set(style, looks.add(row(pixels, i).join()));
+      }
+    }
+    expect(seen.size).toBe(10);
+    for (const looks of seen.values()) expect(looks.size).toBe(9);
+  });
+
+  it('leaves probes, reports, latents and held-out pictures whole', async () => {
+    const [folder, plainly] = [
+      await open({ imageSize: SIDE, augment, holdOut: 0.4 }),
+      await open({ imageSize: SIDE, holdOut: 0.4 }),
+    ];
+    for (const stream of ['align/probe', 'pretrain/probe', 'report'])
+      expect(await folder.trainBatch({ ...query, stream })).toEqual(await plainly.trainBatch({ ...query, stream }));
+    expect(await folder.read(folder.heldOut)).toEqual(await plainly.read(plainly.heldOut));
+    expect(await folder.pictures.read(0, 4)).toEqual(await plainly.pictures.read(0, 4));
+    expect((await folder.trainBatch(query)).pixels).not.toEqual((await plainly.trainBatch(query)).pixels);
+  });
+
+  it('mirrors the encoder’s own frame where there is no crop', async () => {
+    const [always, plainly] = [
+      await open({ imageSize: SIDE, augment: { crop: null, flip: 1 } }),
+      await open({ imageSize: SIDE }),
+    ];
+    const [a, b] = [(await always.trainBatch(query)).pixels, (await plainly.trainBatch(query)).pixels];
+    for (let at = 0; at < a.length; at += SIDE)
+      expect(a.subarray(at, at + SIDE).toReversed()).toEqual(b.subarray(at, at + SIDE));
+  });
+});
+
 describe('bad input gets a sentence', () => {
   it('no such folder, a file in its place, an empty folder, one class', async () => {
     await expectSentence(/"nowhere"/, { path: 'nowhere' });
@@ -324,6 +444,18 @@ describe('bad input gets a sentence', () => {
     const started = performance.now();
     await expectSentence(/"red\/big\.png".*(pixel|60000)/);
     expect(performance.now() - started).toBeLessThan(5000);
+  });
+
+  it('a picture too long to be brought to the square', async () => {
+    await putTwoClasses();
+    await put('red/long.png', plain(RED, 20_000, 1));
+    await expectSentence(/^The picture "red\/long\.png" of 20000 × 1 pixels is too long/, { imageSize: 64 });
+  });
+
+  it('a file larger than its pixels can make it, without reading it', async () => {
+    await putTwoClasses();
+    await truncate(await put('red/big.png', plain(RED)), 2 ** 34);
+    await expectSentence(/"red\/big\.png" cannot be read: it has 17179869184 bytes, more than 1000000 pixels/);
   });
 
   it('a picture that is gone, or has become a link out of the folder, since the folder was opened', async () => {

@@ -1,16 +1,23 @@
 // A user's own pictures: `root/class/…/file.jpg|jpeg|png|webp`. File names and bytes are untrusted: nothing outside the
-// folder is followed, only three decoders are let near them, and a picture's size is bounded before it is decoded.
+// folder is followed, and their size is bounded before they are read and decoded (preprocess.ts). Every picture is framed by
+// the rule of the encoder that looks at it; training may cut and mirror it at random (augment.ts).
 
-import { readdir, realpath, stat } from 'node:fs/promises';
+import { readdir, readFile, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { FoveaError, sha256Hex } from '@fovea/artifacts';
+import { FoveaError, type Framing, sha256Hex } from '@fovea/artifacts';
 import type { ImageFolderConfig } from '@fovea/recipe';
-import { permutation } from '@fovea/tensor/random';
-import sharp from 'sharp';
+import { permutation, philox, type Rng } from '@fovea/tensor/random';
+import { type Augment, augmented } from './augment.ts';
 import type { Batch, BatchQuery, Dataset, Pictures } from './dataset.ts';
+import { decodePicture, frame, squareFraming } from './preprocess.ts';
 
 const ENDINGS = /\.(jpe?g|png|webp)$/i;
-const FORMATS = new Set(['jpeg', 'png', 'webp']);
+/** Streams of training pictures; probes, reports and evaluation see pictures whole. */
+const AUGMENTED = /^(pretrain|projector|align)$/;
+/** Pictures decoded at once: a photograph takes a hundred times the memory of what is kept of it. */
+const LANES = 4;
+/** Of a file beside its pixels, such as colour profiles and thumbnails. */
+const MOST_METADATA = 2 ** 26;
 
 interface Picture {
   /** Path relative to the folder, with forward slashes. */
@@ -18,24 +25,35 @@ interface Picture {
   label: number;
 }
 
+interface Found {
+  classes: string[];
+  train: Picture[];
+  heldOut: Picture[];
+}
+
 export class ImageFolder implements Dataset {
   readonly kind = 'image-folder';
   readonly classes: string[];
   readonly imageSize: number;
+  /** How pictures are brought to squares of imageSize. */
+  readonly framing: Framing;
   readonly train: readonly Picture[];
   readonly heldOut: readonly Picture[];
   readonly #root: string;
   #lastOrder: { key: string; order: Int32Array } | null = null;
   readonly #maxPixels: number;
+  readonly #augment: Augment | null;
 
-  constructor(root: string, config: ImageFolderConfig, classes: string[], train: Picture[], heldOut: Picture[]) {
+  constructor(root: string, config: ImageFolderConfig, framing: Framing, found: Found) {
     this.#root = root;
     this.#maxPixels = config.maxPixels;
+    this.#augment = config.augment;
     this.imageSize = config.imageSize;
-    this.classes = classes;
-    this.train = train;
-    this.pictures.count = train.length;
-    this.heldOut = heldOut;
+    this.framing = framing;
+    this.classes = found.classes;
+    this.train = found.train;
+    this.heldOut = found.heldOut;
+    this.pictures.count = found.train.length;
   }
 
   get trainSize(): number {
@@ -44,7 +62,8 @@ export class ImageFolder implements Dataset {
 
   async trainBatch({ seed, stream, first, size }: BatchQuery): Promise<Batch> {
     const place = (_: unknown, i: number) => this.train[this.pictures.placeOf({ seed, stream }, first + i)];
-    return this.read(Array.from({ length: size }, place));
+    const draw = (i: number) => philox(seed, `augment/${stream}`, 0, first + i);
+    return this.#read(Array.from({ length: size }, place), AUGMENTED.test(stream) ? draw : null);
   }
 
   readonly pictures: Pictures = {
@@ -56,7 +75,7 @@ export class ImageFolder implements Dataset {
           return [name, size, mtimeMs];
         }),
       );
-      const described = JSON.stringify([this.imageSize, stamps]);
+      const described = JSON.stringify([this.imageSize, this.framing, stamps]);
       return sha256Hex(new TextEncoder().encode(described));
     },
     read: async (first, n) => (await this.read(this.train.slice(first, first + n))).pixels,
@@ -72,11 +91,19 @@ export class ImageFolder implements Dataset {
     return this.#lastOrder.order;
   }
 
-  /** Decodes pictures, in the given order. */
-  async read(pictures: readonly Picture[]): Promise<Batch> {
+  /** Decodes and frames pictures, in the given order. */
+  read(pictures: readonly Picture[]): Promise<Batch> {
+    return this.#read(pictures, null);
+  }
+
+  async #read(pictures: readonly Picture[], draw: ((i: number) => Rng) | null): Promise<Batch> {
     const size = 3 * this.imageSize ** 2;
     const pixels = new Float32Array(pictures.length * size);
-    await Promise.all(pictures.map(async (picture, i) => pixels.set(await this.#decode(picture), i * size)));
+    const left = pictures.entries();
+    const lane = async () => {
+      for (const [i, picture] of left) pixels.set(await this.#pixels(picture, draw?.(i)), i * size);
+    };
+    await Promise.all(Array.from({ length: LANES }, lane));
     return {
       pixels,
       labels: Int32Array.from(pictures, (picture) => picture.label),
@@ -84,52 +111,39 @@ export class ImageFolder implements Dataset {
     };
   }
 
-  /** Upright, filled and cropped to the square, RGB in [0, 1], channels first. */
-  async #decode({ name }: Picture): Promise<Float32Array> {
-    const file = path.join(this.#root, name);
+  /** RGB in [0, 1], [3, S, S]. */
+  async #pixels({ name }: Picture, rng?: Rng): Promise<Float32Array> {
+    const picture = await decodePicture(await this.#bytes(name), { where: name, maxPixels: this.#maxPixels });
+    if (this.#augment && rng) return augmented(picture, this.framing, this.#augment, rng, name);
+    return frame(picture, this.framing, name);
+  }
+
+  async #bytes(name: string): Promise<Uint8Array> {
     const fail = (why: string): never => {
       throw new FoveaError(`The picture "${name}" cannot be read: ${why}; mend or remove it.`);
     };
-    if (!(await realpath(file).catch(() => '')).startsWith(this.#root + path.sep))
-      fail('it is gone or leads out of its folder');
-    try {
-      const source = sharp(file, { limitInputPixels: this.#maxPixels, failOn: 'error', sequentialRead: true });
-      const { format, width, height } = await source.metadata();
-      if (!FORMATS.has(format)) fail(`it is ${format}, not JPEG, PNG or WebP`);
-      if (width * height > this.#maxPixels)
-        fail(`it has ${width} × ${height} pixels, more than maxPixels ${this.#maxPixels}`);
-      const { data } = await source
-        .autoOrient()
-        .resize(this.imageSize, this.imageSize, { fit: 'cover', kernel: 'cubic' })
-        .flatten({ background: '#ffffff' })
-        .toColourspace('srgb')
-        .removeAlpha()
-        .raw()
-        .toBuffer({ resolveWithObject: true });
-      return channelsFirst(data, this.imageSize);
-    } catch (error) {
-      if (error instanceof FoveaError) throw error;
-      return fail((error as Error).message.split('\n')[0]);
-    }
+    const file = await realpath(path.join(this.#root, name)).catch(() => '');
+    if (!file.startsWith(this.#root + path.sep)) fail('it is gone or leads out of its folder');
+    const info = await stat(file).catch(() => null);
+    if (!info?.isFile()) return fail('it is gone or is no file');
+    // 16 bits of four channels.
+    const most = 8 * this.#maxPixels + MOST_METADATA;
+    if (info.size > most) fail(`it has ${info.size} bytes, more than ${this.#maxPixels} pixels (maxPixels) can take`);
+    return readFile(file).catch((error: NodeJS.ErrnoException) => fail(`${error.code}`));
   }
 }
 
-function channelsFirst(data: Uint8Array, size: number): Float32Array {
-  const plane = size * size;
-  const channels = data.length / plane;
-  const out = new Float32Array(3 * plane);
-  for (let i = 0; i < plane; i++) {
-    for (let c = 0; c < 3; c++) out[c * plane + i] = data[i * channels + (channels >= 3 ? c : 0)] / 255;
-  }
-  return out;
-}
-
-/** Lists the folder, splits every class by the seed, and refuses what cannot be trained on. */
+/**
+ * Lists the folder, splits every class by the seed, and refuses what cannot be trained on. `framing` is the encoder's own,
+ * which is scaled to the recipe's imageSize; null for the shorter edge and a centre crop.
+ */
 export async function openImageFolder(
   config: ImageFolderConfig,
   recipeDir: string,
   seed: number,
+  framing: Framing | null = null,
 ): Promise<ImageFolder> {
+  const square = squareFraming(config.imageSize, framing);
   const given = path.resolve(recipeDir, config.path);
   const root = await realpath(given).catch(() => null);
   if (!root || !(await stat(root)).isDirectory()) {
@@ -161,7 +175,7 @@ export async function openImageFolder(
     throw new FoveaError(
       `The picture folder "${config.path}" has two class folders that both read "${twice}"; rename one.`,
     );
-  return new ImageFolder(root, config, classes, train, heldOut);
+  return new ImageFolder(root, config, square, { classes, train, heldOut });
 }
 
 /** A class folder's name as a prompt: lower-case words. Case alone does not tell two classes apart. */

@@ -2,7 +2,15 @@
 
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
-import { decodePicture, frame, normalise, type Preprocessing, preprocess, readPreprocessing } from './preprocess.ts';
+import {
+  decodePicture,
+  frame,
+  normalise,
+  type Preprocessing,
+  preprocess,
+  readPreprocessing,
+  squareFraming,
+} from './preprocess.ts';
 
 const noise = (width: number, height: number) =>
   sharp({
@@ -61,6 +69,55 @@ describe('preprocess', () => {
   it('refuses a picture so long that its resize would not fit', () => {
     const picture = { width: 1_000_000, height: 1, data: new Uint8Array(3_000_000) };
     expect(() => frame(picture, p)).toThrow(/1000000 × 1 pixels is too long/);
+  });
+});
+
+describe('squareFraming', () => {
+  const files: Record<string, [object, number]> = {
+    CLIP: [{ image_processor_type: 'CLIPImageProcessor' }, 224],
+    SigLIP: [{ image_processor_type: 'SiglipImageProcessor', size: { height: 24, width: 24 } }, 24],
+    DINOv2: [{ image_processor_type: 'BitImageProcessor', size: { shortest_edge: 256 }, crop_size: 224 }, 224],
+    ConvNeXt: [{ pretrained_cfg: { input_size: [3, 288, 288], crop_pct: 0.95, interpolation: 'bilinear' } }, 288],
+    'open_clip squashed': [
+      { model_cfg: { vision_cfg: { image_size: 40 } }, preprocess_cfg: { resize_mode: 'squash' } },
+      40,
+    ],
+    'a squash and then a crop': [
+      { image_processor_type: 'BitImageProcessor', size: { height: 48, width: 56 }, crop_size: 40 },
+      40,
+    ],
+  };
+
+  it.each(Object.entries(files))('of %s changes nothing at its own side', async (_name, [json, side]) => {
+    const rule = readPreprocessing(json, 'p.json');
+    for (const [width, height] of [
+      [301, 200],
+      [90, 131],
+    ]) {
+      const picture = await decodePicture(await noise(width, height).png().toBuffer(), { where: 'a.png' });
+      const framed = frame(picture, squareFraming(side, rule));
+      expect(framed).toHaveLength(3 * side * side);
+      expect(Buffer.compare(Buffer.from(framed.buffer), Buffer.from(frame(picture, rule).buffer))).toBe(0);
+    }
+  });
+
+  it('keeps the proportion of resize and crop at another side', () => {
+    const at = (name: string, side: number) => squareFraming(side, readPreprocessing(files[name][0], 'p.json'));
+    expect(at('DINOv2', 448)).toMatchObject({ resize: { shortestEdge: 512 }, crop: { height: 448, width: 448 } });
+    expect(at('DINOv2', 48)).toMatchObject({ resize: { shortestEdge: 55 }, crop: { height: 48, width: 48 } });
+    expect(at('CLIP', 512)).toMatchObject({ resize: { shortestEdge: 512 }, crop: { height: 512, width: 512 } });
+    expect(at('SigLIP', 64)).toMatchObject({ resize: { height: 64, width: 64 }, crop: null });
+    expect(at('ConvNeXt', 576)).toMatchObject({ resize: { shortestEdge: 606 }, resample: 'bilinear' });
+    expect(at('a squash and then a crop', 20).resize).toEqual({ height: 24, width: 28 });
+    expect(squareFraming(16, { ...p, crop: null }).crop).toEqual({ height: 16, width: 16 });
+  });
+
+  it('refuses a rule that gives no squares of that side', () => {
+    const still = { ...p, resize: null };
+    expect(squareFraming(8, still).resize).toBeNull();
+    expect(() => squareFraming(16, still)).toThrow(/^Pictures cannot be framed to 16 × 16.*resizes nothing; let it/);
+    expect(() => squareFraming(8, { ...still, crop: null })).toThrow(/resizes nothing/);
+    expect(() => squareFraming(8, { ...p, crop: { height: 8, width: 9 } })).toThrow(/no square; mend its crop_size/);
   });
 });
 

@@ -2,11 +2,11 @@
 // rule, as transformers' processors do it with Pillow. `frame` stops before mean and std: its pixels serve an encoder and
 // an autoencoder alike, each normalising for itself. Bytes are untrusted, as in image-folder.ts.
 
-import { FoveaError, type Preprocessing } from '@fovea/artifacts';
+import { FoveaError, type Framing, type Preprocessing } from '@fovea/artifacts';
 import sharp from 'sharp';
 import { type Rgb8, resample } from './resample.ts';
 
-export { type Preprocessing, readPreprocessing } from '@fovea/artifacts';
+export { type Framing, type Preprocessing, readPreprocessing } from '@fovea/artifacts';
 
 export interface PictureOptions {
   /** Names the picture in errors. */
@@ -35,7 +35,7 @@ export async function decodePicture(bytes: Uint8Array, options: PictureOptions):
     const source = sharp(bytes, { limitInputPixels: maxPixels, failOn: 'error', ignoreIcc: true, autoOrient: upright });
     const { format, width, height, space } = await source.metadata();
     if (!FORMATS.has(format)) fail(`it is ${format}, not JPEG, PNG or WebP`);
-    if (width * height > maxPixels) fail(`it has ${width} × ${height} pixels, more than the ${maxPixels} allowed`);
+    if (width * height > maxPixels) fail(`it has ${width} × ${height} pixels, more than maxPixels ${maxPixels}`);
     const isCmyk = space === 'cmyk';
     const { data, info } = await (isCmyk
       ? source.pipelineColourspace('cmyk').toColourspace('cmyk')
@@ -73,29 +73,67 @@ function mapPixels(from: Uint8Array, channels: number, to: (c: number, from: Uin
   return out;
 }
 
+interface Size {
+  height: number;
+  width: number;
+}
+
+/**
+ * A framing to squares of `side`: an encoder's own with the proportion of its resize to its crop kept, so that at the
+ * encoder's size nothing changes; for null the shorter edge to `side`, bicubic, and a centre crop. Throws a
+ * {@link FoveaError} where the encoder's own gives no such square.
+ */
+export function squareFraming(side: number, own: Framing | null): Framing {
+  const square = { height: side, width: side };
+  if (own === null) return { resize: { shortestEdge: side }, resample: 'bicubic', crop: square, cropRounding: 'down' };
+  const { resize, resample, crop, cropRounding = 'down' } = own;
+  const scaled = (from: number, to: number) => Math.max(1, Math.round((from * side) / to));
+  const refuse = (why: string): never => {
+    throw new FoveaError(
+      `Pictures cannot be framed to ${side} × ${side} as the encoder's preprocessing says: it ${why}.`,
+    );
+  };
+  const to = (size: Framing['resize'], cut: Framing['crop'] = square): Framing => ({
+    resize: size,
+    resample,
+    crop: cut,
+    cropRounding,
+  });
+  if (resize === null) {
+    const fits = crop?.height === side && crop.width === side;
+    return fits ? to(null) : refuse('resizes nothing; let it, or make data.imageSize the side of its crop');
+  }
+  if (!('shortestEdge' in resize)) {
+    if (crop === null) return to(square, null);
+    return to({ height: scaled(resize.height, crop.height), width: scaled(resize.width, crop.width) });
+  }
+  if (crop !== null && crop.height !== crop.width) refuse('crops to no square; mend its crop_size');
+  return to({ shortestEdge: crop === null ? side : scaled(resize.shortestEdge, crop.height) });
+}
+
 /** Sides of what {@link frame} gives for a picture of these sides. */
-export function framedSize(p: Preprocessing, picture: { height: number; width: number }) {
+export function framedSize(p: Framing, picture: Size) {
   return p.crop ?? resizedSize(p, picture);
 }
 
-function resizedSize({ resize }: Preprocessing, { height, width }: { height: number; width: number }) {
+function resizedSize({ resize }: Framing, { height, width }: Size, where?: string) {
   if (resize === null) return { height, width };
   if (!('shortestEdge' in resize)) return resize;
   const { shortestEdge } = resize;
   const longest = Math.trunc((shortestEdge * Math.max(height, width)) / Math.min(height, width));
   if (longest * shortestEdge > MAX_RESIZED)
     throw new FoveaError(
-      `A picture of ${width} × ${height} pixels is too long to bring its shorter side to ${shortestEdge}; crop or remove it.`,
+      `${where === undefined ? 'A picture' : `The picture "${where}"`} of ${width} × ${height} pixels is too long to bring its shorter side to ${shortestEdge}; crop or remove it.`,
     );
   return width <= height ? { height: longest, width: shortestEdge } : { height: shortestEdge, width: longest };
 }
 
 /**
  * Resized and cropped, not normalised: RGB in [0, 1], [3, H, W]. Where the picture is smaller than the crop, black
- * surrounds it.
+ * surrounds it. `where` names the picture in errors.
  */
-export function frame(picture: Rgb8, p: Preprocessing): Float32Array<ArrayBuffer> {
-  const size = resizedSize(p, picture);
+export function frame(picture: Rgb8, p: Framing, where?: string): Float32Array<ArrayBuffer> {
+  const size = resizedSize(p, picture, where);
   const isSame = size.height === picture.height && size.width === picture.width;
   const resized = isSame ? picture : resample(picture, size.height, size.width, p.resample);
   const { height, width } = p.crop ?? size;
@@ -113,7 +151,7 @@ export function frame(picture: Rgb8, p: Preprocessing): Float32Array<ArrayBuffer
 }
 
 /** Where a crop begins; a negative number is that much padding in front, the smaller half of an odd one. */
-function cropStart(from: number, to: number, rounding: Preprocessing['cropRounding'] = 'down'): number {
+function cropStart(from: number, to: number, rounding: Framing['cropRounding'] = 'down'): number {
   const half = (from - to) / 2;
   if (half < 0) return -Math.floor(-half);
   if (rounding === 'down' || Number.isInteger(half)) return Math.floor(half);
@@ -136,5 +174,6 @@ export async function preprocess(
   p: Preprocessing,
   options: PictureOptions,
 ): Promise<Float32Array> {
-  return normalise(frame(picture instanceof Uint8Array ? await decodePicture(picture, options) : picture, p), p);
+  const decoded = picture instanceof Uint8Array ? await decodePicture(picture, options) : picture;
+  return normalise(frame(decoded, p, options.where), p);
 }

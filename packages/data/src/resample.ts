@@ -65,52 +65,60 @@ function tapsOf(from: number, to: number, filter: Exclude<ResampleFilter, 'neare
   return taps;
 }
 
-/** A pass along one axis: `lines` lines of pixels that lie `along` bytes apart, the lines `across` bytes apart. */
-function pass(source: Uint8Array, target: Uint8Array, taps: Taps, lines: number, isRow: boolean, stride: number): void {
-  const { first, count: counts, weights, step } = taps;
+/** Along each row: [height, from, 3] -> [height, to, 3]. */
+function alongRows(
+  source: Uint8Array,
+  height: number,
+  from: number,
+  { first, count, weights, step }: Taps,
+): Uint8Array {
   const to = first.length;
-  const [along, across] = isRow ? [3, stride] : [stride, 3];
-  const [alongOut, acrossOut] = isRow ? [3, 3 * to] : [stride, 3];
-  const [height, width] = isRow ? [lines, to] : [to, lines];
+  const target = new Uint8ClampedArray(3 * height * to);
+  let out = 0;
   for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      const [line, i] = isRow ? [y, x] : [x, y];
-      const start = line * across + first[i] * along;
-      const base = i * step;
-      const count = counts[i];
+    for (let i = 0; i < to; i++, out += 3) {
+      let at = 3 * (y * from + first[i]);
       let r = ONE / 2;
       let g = r;
       let b = r;
-      for (let j = 0, at = start; j < count; j++, at += along) {
-        const weight = weights[base + j];
-        r = (r + source[at] * weight) | 0;
-        g = (g + source[at + 1] * weight) | 0;
-        b = (b + source[at + 2] * weight) | 0;
+      for (let w = i * step, end = w + count[i]; w < end; w++, at += 3) {
+        const weight = weights[w];
+        r = (r + Math.imul(source[at], weight)) | 0;
+        g = (g + Math.imul(source[at + 1], weight)) | 0;
+        b = (b + Math.imul(source[at + 2], weight)) | 0;
       }
-      const out = line * acrossOut + i * alongOut;
-      target[out] = clip(r);
-      target[out + 1] = clip(g);
-      target[out + 2] = clip(b);
+      target[out] = r >> BITS;
+      target[out + 1] = g >> BITS;
+      target[out + 2] = b >> BITS;
     }
   }
+  return new Uint8Array(target.buffer);
 }
 
-const clip = (sum: number): number => Math.min(255, Math.max(0, sum >> BITS));
+/** Down each column: [from, stride] -> [to, stride], each row a weighted sum of rows. */
+function downColumns(source: Uint8Array, stride: number, { first, count, weights, step }: Taps): Uint8Array {
+  const to = first.length;
+  const target = new Uint8ClampedArray(to * stride);
+  const sums = new Int32Array(stride);
+  for (let i = 0; i < to; i++) {
+    sums.fill(ONE / 2);
+    for (let j = 0; j < count[i]; j++) {
+      const weight = weights[i * step + j];
+      const at = (first[i] + j) * stride;
+      for (let k = 0; k < stride; k++) sums[k] += Math.imul(source[at + k], weight);
+    }
+    for (let k = 0, out = i * stride; k < stride; k++) target[out + k] = sums[k] >> BITS;
+  }
+  return new Uint8Array(target.buffer);
+}
 
 /** `picture` at another size, as PIL.Image.resize of an 8-bit picture gives it. */
 export function resample(picture: Rgb8, height: number, width: number, filter: ResampleFilter): Rgb8 {
   if (filter === 'nearest') return nearest(picture, height, width);
   let { data } = picture;
-  if (width !== picture.width) {
-    const wide = new Uint8Array(picture.height * width * 3);
-    pass(data, wide, tapsOf(picture.width, width, filter), picture.height, true, 3 * picture.width);
-    data = wide;
-  }
-  if (height !== picture.height) {
-    const tall = new Uint8Array(height * width * 3);
-    pass(data, tall, tapsOf(picture.height, height, filter), width, false, 3 * width);
-    data = tall;
-  }
+  if (width !== picture.width)
+    data = alongRows(data, picture.height, picture.width, tapsOf(picture.width, width, filter));
+  if (height !== picture.height) data = downColumns(data, 3 * width, tapsOf(picture.height, height, filter));
   return { width, height, data };
 }
 

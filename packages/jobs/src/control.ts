@@ -4,8 +4,9 @@
 import { FoveaError, type Store } from '@fovea/artifacts';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
-import { type Fleet, keys } from './fleet.ts';
-import { createRun, parseRef, readRun } from './runs.ts';
+import { type Fleet, keys, purge } from './fleet.ts';
+import { recoverRun } from './recover.ts';
+import { createRun, listRuns, parseRef, readRun } from './runs.ts';
 import type { RunRecord } from './schemas.ts';
 
 /** Lower goes first; a run that says nothing has this one. */
@@ -56,7 +57,7 @@ export async function readControl(store: Store, runId: string): Promise<Control 
 }
 
 export interface Submission
-  extends Pick<RunRecord, 'recipe' | 'recipeHash' | 'recipeDir' | 'recipeText' | 'recipeSource'> {
+  extends Pick<RunRecord, 'recipe' | 'recipeHash' | 'recipeDir' | 'sources' | 'recipeText' | 'recipeSource'> {
   priority?: number;
   deadline?: string | null;
 }
@@ -133,3 +134,29 @@ async function change(fleet: Fleet, runId: string, to: (control: Control, run: R
 }
 
 const isOver = ({ status }: RunRecord) => status === 'completed' || status === 'failed' || status === 'cancelled';
+
+/**
+ * Takes runs up from the store alone, as after Redis lost everything: a run that has not ended, or the one that is named,
+ * begins a new session, whoever drove it before. Rounds whose data is gone are forgotten and trained again.
+ */
+export async function rebuildRuns(fleet: Fleet, runId?: string): Promise<{ run: string; dropped: string[] }[]> {
+  const runs = runId === undefined ? await listRuns(fleet.store) : [await readRun(fleet.store, runId)];
+  const rebuilt: { run: string; dropped: string[] }[] = [];
+  for (const run of runs) {
+    if (run.status === 'completed' || (runId === undefined && isOver(run))) continue;
+    const dropped = await recoverRun(fleet.store, run);
+    await purge(fleet.redis, fleet.prefix, run.id);
+    const known = await readControl(fleet.store, run.id);
+    const control: Control = {
+      version: 1,
+      priority: known?.priority ?? DEFAULT_PRIORITY,
+      deadline: known?.deadline ?? null,
+      wants: known?.wants === 'pause' && runId === undefined ? 'pause' : 'run',
+      session: Math.max(run.session, known?.session ?? 1) + 1,
+    };
+    await fleet.store.writeRef(controlRef(run.id), controlSchema.parse(control));
+    await sendControl(fleet, { type: 'run', run: run.id });
+    rebuilt.push({ run: run.id, dropped });
+  }
+  return rebuilt;
+}

@@ -47,6 +47,7 @@ export async function loadRecipe(
   const result = recipeSchema.safeParse(input);
   if (!result.success) throw new FoveaError(explain(nameOrFile, result.error));
   const recipe = result.data;
+  checkPictures(nameOrFile, recipe, input);
   checkTogether(nameOrFile, recipe);
   return { recipe, recipeDir: dir, hash: recipeHash(recipe), text };
 }
@@ -145,6 +146,18 @@ function explain(where: string, error: z.ZodError): string {
     return `The recipe "${where}" has the unknown key ${issue.keys.map((key) => `"${key}"`).join(', ')} at ${at}${more}; remove it or check its spelling.`;
   }
   return `The recipe "${where}" is wrong at ${at}: ${issue.message}${more}; mend that value.`;
+}
+
+function checkPictures(where: string, { data, encoder, autoencoder }: Recipe, input: Record<string, unknown>): void {
+  if (data.kind !== 'image-folder') return;
+  if (encoder.kind === 'pretrained' && !Object.hasOwn(input.data as object, 'imageSize'))
+    throw new FoveaError(
+      `The recipe "${where}" has an encoder from a folder and no data.imageSize; give the side of the encoder's pictures, such as 224, or of larger ones that a denoiser is to see.`,
+    );
+  if (data.augment && autoencoder?.cache)
+    throw new FoveaError(
+      `The recipe "${where}" has data.augment and autoencoder.cache, but latents of pictures that change cannot be kept; set "cache: false" in the autoencoder, or leave augment out.`,
+    );
 }
 
 function checkTogether(where: string, recipe: Recipe): void {

@@ -24,6 +24,8 @@ const kinded = <T extends z.ZodType>(schema: T) =>
 const positive = z.number().positive();
 const count = z.int().positive();
 const fraction = z.number().min(0).max(1);
+const range = (number: z.ZodNumber) =>
+  z.tuple([number, number]).refine(([low, high]) => low <= high, 'the first number must not be above the second');
 
 /** Emoji world: scenes composed from SVG emoji in nine styles; unlimited, exactly labelled. */
 const emojiWorld = z.strictObject({
@@ -48,12 +50,25 @@ const emojiWorld = z.strictObject({
   /** Pictures of the pretrain stage over which both shares rise from 0. */
   monochromeRamp: z.int().min(0).default(0),
   /** Icon side as a share of the picture's, drawn uniformly. */
-  scale: z
-    .tuple([fraction.positive(), fraction])
-    .refine(([low, high]) => low <= high, 'the first number must not be above the second')
-    .default([0.5, 1]),
+  scale: range(fraction.positive()).default([0.5, 1]),
   /** Largest rotation either way, in degrees. */
   rotation: z.number().min(0).max(180).default(15),
+});
+
+/** What training pictures of a folder go through at random; probes, latents and evaluation see them whole. */
+const augment = z.strictObject({
+  /** torchvision's RandomResizedCrop, in place of the encoder's resize and crop and with its filter; null for those. */
+  crop: z
+    .strictObject({
+      /** Share of the picture's area, drawn uniformly, 0..1. */
+      scale: range(fraction.positive()).default([0.08, 1]),
+      /** Width over height, uniform in its logarithm. */
+      ratio: range(positive).default([3 / 4, 4 / 3]),
+    })
+    .nullable()
+    .default(null),
+  /** Share of pictures that are mirrored, left to right: encoder and denoiser see the same one. Captions do not follow. */
+  flip: fraction.default(0),
 });
 
 /** A user's own pictures: `path/class/…/*.jpg|jpeg|png|webp`. */
@@ -61,11 +76,18 @@ const imageFolder = z.strictObject({
   kind: z.literal('image-folder'),
   /** Folder, absolute or relative to the recipe's own folder (or to the working folder for a preset). */
   path: z.string().min(1),
+  /**
+   * Side of the square that pictures are framed to, by the encoder's own rule (its resize, crop and filter) scaled to this
+   * side, or by the shorter edge, bicubic, and a centre crop for the built-in one. At the side of an encoder from a folder
+   * it sees what its processor gives; from any other its input is resized once more. It has to be given for such an encoder.
+   */
   imageSize: count.max(2048).default(48),
   /** Share of each class that is kept for evaluation, chosen by the seed. */
   holdOut: fraction.default(0.2),
   /** Largest picture in pixels (width × height) that is decoded; larger ones are refused by name. */
   maxPixels: count.default(50_000_000),
+  /** Random crops and flips in all training stages; null for none. Not with `autoencoder.cache`. */
+  augment: augment.nullable().default(null),
 });
 
 /** The small CLIP of this project, in pixel statistics of its own. */

@@ -1,0 +1,60 @@
+// What fields say of each other: recipes whose pictures and networks do not go together are refused, each in one sentence.
+
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadRecipe } from './index.ts';
+
+let dir: string;
+beforeAll(async () => {
+  dir = await mkdtemp(path.join(os.tmpdir(), 'fovea-recipe-'));
+});
+afterAll(() => rm(dir, { recursive: true, force: true }));
+
+const refusal = (recipe: string, ...set: string[]) =>
+  loadRecipe(recipe, { set }).then(
+    () => 'loaded',
+    (error: Error) => error.message,
+  );
+
+describe('pictures of a folder', () => {
+  it('are cropped as DIVA does, by its preset', async () => {
+    const { data, autoencoder } = (await loadRecipe('diva')).recipe;
+    expect(data).toMatchObject({ augment: { crop: { scale: [0.9, 1], ratio: [3 / 4, 4 / 3] }, flip: 0 } });
+    expect(autoencoder?.cache).toBe(false);
+    expect((await loadRecipe('deem')).recipe.data).toMatchObject({ augment: null });
+  });
+
+  it('that change at random have no latents to keep', async () => {
+    const sentence = await refusal('diva', 'autoencoder.cache=true');
+    expect(sentence).toMatch(/^The recipe "diva" has data\.augment and autoencoder\.cache, but .*set "cache: false"/);
+    expect(sentence.split('\n')).toHaveLength(1);
+    expect(await refusal('deem', 'data.augment={flip: 0.5}')).toMatch(/set "cache: false"/);
+    expect(await refusal('deem', 'data.augment={flip: 0.5}', 'autoencoder.cache=false')).toBe('loaded');
+    expect(await refusal('diva', 'autoencoder.cache=true', 'data.augment=null')).toBe('loaded');
+  });
+
+  it('need a side where the encoder comes from a folder', async () => {
+    const file = path.join(dir, 'mine.yaml');
+    const stages = 'stages: [{ stage: align, steps: 1, lr: 1e-5, alsoTrains: [projector] }]';
+    const write = (encoder: string, more: string) =>
+      writeFile(file, `name: mine\ndata: { kind: image-folder, path: p${more} }\nencoder: ${encoder}\n${stages}\n`);
+    await write('{ from: ./clip }', '');
+    expect(await refusal(file)).toMatch(/has an encoder from a folder and no data\.imageSize; give the side/);
+    expect(await refusal(file, 'data.imageSize=224')).not.toMatch(/imageSize/);
+    await write('{ width: 64 }', '');
+    expect(await refusal(file)).not.toMatch(/no data\.imageSize/);
+  });
+
+  it('have ranges whose ends are in order, and shares that are shares', async () => {
+    const cropped = (crop: string) => refusal('diva', `data.augment={crop: {${crop}}}`);
+    expect(await cropped('scale: [0.9, 0.5]')).toMatch(
+      /"data\.augment\.crop\.scale": the first number must not be above/,
+    );
+    expect(await cropped('scale: [0, 1]')).toMatch(/data\.augment\.crop\.scale/);
+    expect(await cropped('scale: [0.5, 1.5]')).toMatch(/data\.augment\.crop\.scale/);
+    expect(await cropped('ratio: [0, 1]')).toMatch(/data\.augment\.crop\.ratio/);
+    expect(await refusal('diva', 'data.augment={flip: 2}')).toMatch(/"data\.augment\.flip"/);
+  });
+});
