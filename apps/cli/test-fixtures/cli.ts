@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { typescriptFlags } from '@fovea/jobs';
 import { RECIPE_TEXT } from '../../../packages/jobs/test-fixtures/run.ts';
 
-const BIN = fileURLToPath(new URL('../bin/fovea.js', import.meta.url));
+export const BIN = fileURLToPath(new URL('../bin/fovea.js', import.meta.url));
 const ENGINE = fileURLToPath(new URL('../../../packages/jobs/test-fixtures/engine.ts', import.meta.url));
 const PATIENCE_MS = 45_000;
 /** Longest that a whole command may take, on a machine with other work too. */
@@ -186,9 +186,9 @@ export function isAlive(pid: number): boolean {
   return processes().some((each) => each.pid === pid);
 }
 
-export async function until(condition: () => boolean, what: string): Promise<void> {
+export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
   const deadline = Date.now() + PATIENCE_MS;
-  while (!condition()) {
+  while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }

@@ -20,7 +20,10 @@ export class Preemption {
   }
 
   async look(workers: readonly WorkerInfo[]): Promise<void> {
-    for (const [job, at] of this.#asked) if (this.#now() - at > ASKED_MS) this.#asked.delete(job);
+    const held = new Set(workers.map(({ job }) => job?.id));
+    for (const [job, at] of this.#asked) {
+      if (!held.has(job) || this.#now() - at > ASKED_MS) this.#asked.delete(job);
+    }
     for (const queue of new Set(workers.map(queueOf))) {
       const pool = workers.filter((worker) => queueOf(worker) === queue);
       const jobs = pool.flatMap(({ job }) => (job ? [job] : []));

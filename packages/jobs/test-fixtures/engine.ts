@@ -67,7 +67,8 @@ async function train(request: TrainRequest, context: EngineContext) {
       context.signal.throwIfAborted();
     }
     const place = `train-${round.track}-${round.round}`;
-    const bad = step === Math.floor(round.steps / 2) && (await fault(place, context));
+    const isHalf = step === Math.floor(round.steps / 2);
+    const bad = isHalf && ((await fault(`${place}@${recipe.name}`, context)) ?? (await fault(place, context)));
     loss.push(bad === 'nan' ? Number.NaN : descend(weights, moment, round.track, recipe.seed, round.firstStep + step));
     await yieldLoop();
     if (STEP_MS > 0) await sleep(STEP_MS);
