@@ -2,11 +2,11 @@
 // the store and never change, and each tracker tells what it has, so there is nothing to remember in between: after a
 // restart, or with a tracker that is new, the same points are offered again and only the missing ones are written.
 
-import { canonicalJson } from '@fovea/artifacts';
+import { canonicalJson, FoveaError } from '@fovea/artifacts';
 import type { RoundRecord, RunRecord, ScoredCheckpoint } from '@fovea/jobs';
 import { z } from 'zod';
 import { Sink, type SinkOptions } from './sinks.ts';
-import { MAX_POINTS, type Outcome, type Point, type TrackedRun, type Tracker } from './tracker.ts';
+import { MAX_POINTS, type Outcome, type Point, reasonOf, type TrackedRun, type Tracker } from './tracker.ts';
 
 /** Where the records come from; each is read anew whenever there may be more. */
 export interface RunSource {
@@ -90,10 +90,7 @@ class Feed {
       try {
         await this.#advance();
       } catch (error) {
-        // The store is away: the training says so, and the next poke tries again.
-        if (!this.#complained)
-          this.#say(`${this.#sink.name} waits for the store (${(error as Error)?.message ?? error}).`);
-        this.#complained = true;
+        this.#complain(error);
       }
     }
     this.#loop = null;
@@ -112,9 +109,27 @@ class Feed {
       const record = tracks.get(track)?.[score.round]?.record;
       const key = `${track}/${score.round}`;
       if (!record || this.#closed || this.#scores.has(key)) continue;
-      await this.#hand(pointsOfScore(track, record, await this.#source.scorecard(score.scorecard)));
+      // One damaged scorecard does not stand before the others.
+      const points = await this.#pointsOf(track, record, score.scorecard);
+      if (!points) continue;
+      await this.#hand(points);
       this.#scores.add(key);
     }
+  }
+
+  async #pointsOf(track: string, record: RoundRecord, scorecard: string): Promise<Point[] | null> {
+    try {
+      return pointsOfScore(track, record, await this.#source.scorecard(scorecard));
+    } catch (error) {
+      this.#complain(error);
+      return null;
+    }
+  }
+
+  /** The training says itself that its store is away; here it is only why a curve stops. The next poke tries again. */
+  #complain(error: unknown): void {
+    if (!this.#complained) this.#say(`${this.#sink.name} waits for the store (${reasonOf(error)}).`);
+    this.#complained = true;
   }
 
   async #hand(points: readonly Point[]): Promise<void> {
@@ -160,7 +175,10 @@ const scorecardSchema = z.object({
 /** Every result of a scorecard, at the step of the checkpoint that was judged. */
 export function pointsOfScore(track: string, record: RoundRecord, scorecard: unknown): Point[] {
   const at = Date.parse(record.committedAt);
-  return scorecardSchema.parse(scorecard).results.map(({ suite, split, metric, value }) => ({
+  const parsed = scorecardSchema.safeParse(scorecard);
+  if (!parsed.success)
+    throw new FoveaError(`A scorecard of ${track} at step ${record.step} cannot be read; score it again.`);
+  return parsed.data.results.map(({ suite, split, metric, value }) => ({
     track,
     series: `eval/${suite}/${split}/${metric}`,
     step: record.step,

@@ -8,6 +8,7 @@ import {
   MAX_POINTS,
   type Outcome,
   type Point,
+  reasonOf,
   type TrackedRun,
   type Tracker,
   TrackerBusy,
@@ -34,7 +35,7 @@ export class Sink {
   readonly #options: Required<SinkOptions>;
   readonly #stop = new AbortController();
   readonly #hurry = new AbortController();
-  #queue: Point[] = [];
+  readonly #queue = new Fifo<Point>();
   /** Taken from the queue and not yet known to be kept. */
   #inFlight: Point[] = [];
   #had: Had | null = null;
@@ -92,7 +93,7 @@ export class Sink {
     clearTimeout(timer);
     this.#stop.abort(new Error('the sink is closed'));
     this.#dropped += this.size;
-    this.#queue = [];
+    this.#queue.take(this.#queue.length);
     this.#inFlight = [];
     if (this.#dropped > 0) this.#options.say(`${this.name} did not get ${this.#dropped} points of ${this.#run.id}.`);
     return { dropped: this.#dropped };
@@ -119,7 +120,7 @@ export class Sink {
   async #deliver(): Promise<void> {
     this.#had ??= await this.#within((signal) => this.#tracker.open(this.#run, signal));
     const had = this.#had;
-    if (this.#inFlight.length === 0) this.#inFlight = this.#queue.splice(0, MAX_POINTS);
+    if (this.#inFlight.length === 0) this.#inFlight = this.#queue.take(MAX_POINTS);
     const fresh = this.#inFlight.filter((point) => !had.has(point));
     if (fresh.length > 0) await this.#within((signal) => this.#tracker.log(fresh, signal));
     for (const point of fresh) had.add(point);
@@ -143,8 +144,10 @@ export class Sink {
   }
 
   #complain(error: unknown): void {
-    const reason = error instanceof Error ? error.message : String(error);
-    this.#sayOnce('down', `${this.name} cannot be written to (${reason}); the run goes on, and its points wait.`);
+    this.#sayOnce(
+      'down',
+      `${this.name} cannot be written to (${reasonOf(error)}); the run goes on, and its points wait.`,
+    );
   }
 
   #sayOnce(what: 'down' | 'back' | 'refused', message: string): void {
@@ -185,9 +188,31 @@ export class Sink {
 
   #trim(): void {
     const over = this.size - this.#options.bound;
-    if (over <= 0) return;
-    const gone = Math.min(over, this.#queue.length);
-    this.#queue.splice(0, gone);
-    this.#dropped += gone;
+    if (over > 0) this.#dropped += this.#queue.take(over).length;
+  }
+}
+
+/** A queue whose ends both cost nothing. */
+class Fifo<T> {
+  #items: T[] = [];
+  #head = 0;
+
+  get length(): number {
+    return this.#items.length - this.#head;
+  }
+
+  push(item: T): void {
+    this.#items.push(item);
+  }
+
+  /** Removes the oldest `n`, or as many as there are. */
+  take(n: number): T[] {
+    const taken = this.#items.slice(this.#head, this.#head + n);
+    this.#head += taken.length;
+    if (this.#head > this.#items.length / 2) {
+      this.#items = this.#items.slice(this.#head);
+      this.#head = 0;
+    }
+    return taken;
   }
 }

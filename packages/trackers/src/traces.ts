@@ -5,6 +5,8 @@
 import { type Attributes, context, propagation, type Span, SpanStatusCode, trace } from '@opentelemetry/api';
 
 const TRACER = 'fovea';
+/** For sending with all its retries, which also keep an ending process alive. */
+const TIMEOUT_MS = 3000;
 
 export interface Tracing {
   /** Sends what waits, for at most `ms` (3000). Never throws. */
@@ -30,20 +32,22 @@ export async function startTracing(
     import('@opentelemetry/sdk-trace'),
   ]);
   let said = false;
-  core.setGlobalErrorHandler(() => {
+  const complain = () => {
     // Not the error itself: it may hold the address, and so a key.
     if (!said) say?.('Traces cannot be sent to OTEL_EXPORTER_OTLP_ENDPOINT; the run goes on without them.');
     said = true;
-  });
+  };
+  core.setGlobalErrorHandler(complain);
   const resource = resources
     .defaultResource()
     .merge(resources.resourceFromAttributes({ 'service.name': env.OTEL_SERVICE_NAME || serviceName }));
-  const exporter = new OTLPTraceExporter();
+  const told = env.OTEL_EXPORTER_OTLP_TIMEOUT || env.OTEL_EXPORTER_OTLP_TRACES_TIMEOUT;
+  const exporter = new OTLPTraceExporter(told ? {} : { timeoutMillis: TIMEOUT_MS });
   const provider = new sdk.TracerProvider({ resource, spanProcessors: [new sdk.BatchSpanProcessor({ exporter })] });
   trace.setGlobalTracerProvider(provider);
   propagation.setGlobalPropagator(new core.W3CTraceContextPropagator());
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
-  return { close: (ms = 3000) => within(ms, provider.shutdown()) };
+  return { close: (ms = TIMEOUT_MS) => within(ms, provider.shutdown()).catch(complain) };
 }
 
 /** The span that is open here as a traceparent, for a job's `trace`; undefined where nothing is traced. */
@@ -81,7 +85,10 @@ export async function withSpan<T>(
 
 async function within(ms: number, work: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise((resolve) => (timer = setTimeout(resolve, ms)));
-  await Promise.race([work.catch(() => undefined), late]);
-  clearTimeout(timer);
+  const late = new Promise((_resolve, reject) => (timer = setTimeout(reject, ms, new Error('no time is left'))));
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
