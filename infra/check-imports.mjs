@@ -18,6 +18,7 @@ const BELOW = {
   alignment: ['artifacts', 'data', 'diffusion', 'models', 'recipe', 'tensor'],
   benchmarks: ['alignment', 'artifacts', 'data', 'models', 'recipe', 'tensor'],
   jobs: ['artifacts', 'recipe'],
+  api: ['artifacts', 'jobs', 'recipe'],
 };
 
 /** A package's engine-free parts that even the lowest may share. */
