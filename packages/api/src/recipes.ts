@@ -41,7 +41,7 @@ export async function recipeOf(body: z.infer<typeof submissionSchema>, roots: re
   const { priority, deadline, preset } = body;
   const { recipe, hash, text, recipeDir } = await load(body, roots[0] ?? path.parse(process.cwd()).root).catch(
     (error) => {
-      throw isUserError(error) ? new ApiError(400, error.message) : error;
+      throw isUserError(error) && !(error instanceof ApiError) ? new ApiError(400, error.message) : error;
     },
   );
   await checkPaths(recipe, recipeDir, roots);
@@ -52,13 +52,23 @@ async function load(body: z.infer<typeof submissionSchema>, recipeDir: string): 
   const { recipe, preset, set, seed, fromScratch } = body;
   const overrides = { set, seed, fromScratch };
   if (preset !== undefined) return { ...(await loadRecipe(preset, overrides)), recipeDir };
-  const text = typeof recipe === 'string' ? recipe : JSON.stringify(recipe, null, 2);
+  const text = typeof recipe === 'string' ? recipe : textOf(recipe!);
   if (Buffer.byteLength(text) > MAX_RECIPE_BYTES)
     throw new ApiError(
       413,
       `The recipe is larger than ${MAX_RECIPE_BYTES / 1024} KiB, which no recipe needs; is it one?`,
     );
   return parseRecipe(text, 'of the request', recipeDir, overrides);
+}
+
+/** A document as JSON, which is YAML too. */
+function textOf(recipe: object): string {
+  try {
+    return JSON.stringify(recipe, null, 2);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new ApiError(400, 'The recipe is nested too deep to be one: check what was sent.');
+  }
 }
 
 /** Fields of a recipe that name files, wherever they stand. */

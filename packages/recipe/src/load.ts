@@ -5,7 +5,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { canonicalJson, FoveaError, sha256Hex } from '@fovea/artifacts';
-import { parseDocument } from 'yaml';
+import { Lexer, Parser, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { coverageOf } from './plan.ts';
 import { type Recipe, recipeSchema } from './schema.ts';
@@ -15,6 +15,8 @@ const PRESETS = fileURLToPath(new URL('../presets/', import.meta.url));
 const MAX_BYTES = 1 << 20;
 /** Levels of nesting; the deepest recipe of ours has six. */
 const MAX_DEPTH = 32;
+/** What the parser's time goes with; the longest recipe of ours has about 700. */
+const MAX_TOKENS = 10_000;
 /** Rounds of a run: each is a job, a file in the store and an entry in the plan. */
 const MAX_ROUNDS = 100_000;
 
@@ -137,23 +139,30 @@ function parse(text: string, where: string): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
-/** The parser recurses, so a document of nothing but brackets would run out of stack. */
+/**
+ * Parses YAML once its tokens are counted and its nesting is measured, both without recursion: composing a document takes
+ * time for each token, and takes stack for each level until there is none left.
+ */
 function documentOf(text: string, where: string) {
-  try {
-    return parseDocument(text, { uniqueKeys: true } as never);
-  } catch (error) {
-    if (error instanceof RangeError) throw new FoveaError(tooDeep(where));
-    throw error;
+  let tokens = 0;
+  for (const _ of new Lexer().lex(text)) {
+    if (++tokens > MAX_TOKENS)
+      throw new FoveaError(
+        `The recipe "${where}" has more than ${MAX_TOKENS} words and signs, which no recipe needs; is it the right file?`,
+      );
   }
+  // A level of YAML is a collection, its list of items, an item and its value.
+  for (const token of new Parser().parse(text))
+    if (depthExceeds(token, 4 * MAX_DEPTH)) throw new FoveaError(tooDeep(where));
+  return parseDocument(text, { uniqueKeys: true } as never);
 }
 
 function plain(document: ReturnType<typeof documentOf>, where: string): unknown {
   try {
     return document.toJS({ maxAliasCount: 20 });
   } catch (error) {
-    if (error instanceof RangeError) throw new FoveaError(tooDeep(where));
     const why = error instanceof Error ? error.message : String(error);
-    throw new FoveaError(`The recipe "${where}" is not a document of plain values: ${why}; write its anchors out.`);
+    throw new FoveaError(`The recipe "${where}" is not a document of plain values: ${why}; write its aliases out.`);
   }
 }
 

@@ -70,7 +70,10 @@ function followInto(
   const { socket } = request.raw;
   let written = socket.bytesWritten;
   const watch = setInterval(() => {
-    if (socket.writableLength > 0 && socket.bytesWritten === written) socket.destroy();
+    if (socket.writableLength > 0 && socket.bytesWritten === written) {
+      request.log.warn('a client stopped reading its events and is let go');
+      socket.destroy();
+    }
     written = socket.bytesWritten;
   }, stallMs);
   stream.once('close', () => {
