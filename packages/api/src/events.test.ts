@@ -194,6 +194,26 @@ test('a Redis that is gone is a sentence with 503, and no run at all is 404', as
   await other.close();
 });
 
+test('a Redis that hangs is given up in time, and answers again when it is back', async () => {
+  const other = await api.another({ limits: { answerMs: 300 } });
+  const ask = async (path: string) => {
+    const answer = await fetch(other.url + path, { headers: { authorization: `Bearer ${api.tokens.read}` } });
+    return [answer.status, (await answer.json()) as object];
+  };
+  const pid = api.fleet.server.ownedPid!;
+  process.kill(pid, 'SIGSTOP');
+  try {
+    const late = { error: 'Redis or the store did not answer in time: nothing is lost; try again later.' };
+    expect(await ask(`/v1/runs/${id}/events?follow=false`)).toEqual([503, late]);
+    expect(await ask('/readyz')).toEqual([503, late]);
+    expect((await ask(`/v1/runs/${id}/rounds`))[0]).toBe(200);
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+  await expect.poll(() => ask('/readyz'), { timeout: 5000 }).toEqual([200, { status: 'ok' }]);
+  await other.close();
+});
+
 test('closing the server ends every stream at once', async () => {
   const other = await api.another({});
   const answer = await fetch(`${other.url}/v1/runs/${id}/events`, {

@@ -45,7 +45,8 @@ function ask({ method, path, headers = {}, body }: Asked): Promise<{ status: num
 async function expectSane(asked: Asked): Promise<number> {
   const { status, text } = await ask(asked);
   expect(status, `${asked.method} ${asked.path}: ${text.slice(0, 300)}`).toBeLessThan(500);
-  if (status >= 400) {
+  // The queue's own UI reads its errors by keys of its own.
+  if (status >= 400 && !(asked.path.startsWith('/queues/api/') && text.includes('"key"'))) {
     const body = JSON.parse(text);
     expect(Object.keys(body)).toEqual(['error']);
     expect(body.error).toMatch(/\S.*[.?]$/s);
@@ -92,18 +93,17 @@ function encodeURIComponent_(text: string): string {
 }
 
 test('any part of any address, in place of an id or a query', async () => {
-  // A stream that is followed has no end to wait for.
-  const routes = api.app.access.map((each) => each);
   const query = fc.array(
     fc.tuple(fc.constantFrom('limit', 'before', 'after', 'status', 'metrics', 'follow', 'x', '__proto__'), part),
     {
       maxLength: 3,
     },
   );
-  const asked = fc.tuple(fc.constantFrom(...routes), fc.infiniteStream(part), query);
+  const asked = fc.tuple(fc.constantFrom(...api.app.access), fc.infiniteStream(part), query);
   await fc.assert(
     fc.asyncProperty(asked, async ([{ method, url }, parts, pairs]) => {
       const path = url.replace(/:\w+|\*/g, () => parts.next().value!);
+      // A stream that is followed has no end to wait for.
       const known = path.includes('/events') && !path.includes('follow') ? ['follow=false'] : [];
       const search = [
         ...pairs.filter(([key]) => key !== 'follow').map(([key, value]) => `${key}=${value}`),

@@ -256,6 +256,18 @@ test('a recipe names files under the roots only, links followed, and learns noth
   await none.close();
 });
 
+test('a record that is damaged is a sentence that names the file, and harms no other run', async () => {
+  const { id } = (await (await submit({ preset: 'smoke' })).json()) as { id: string };
+  const ref = `runs/${id}/run.json`;
+  const good = await api.fleet.store.readRef(ref);
+  await api.fleet.store.writeRef(ref, { id });
+  const [status, error] = await refused(await api.call(`/v1/runs/${id}`));
+  expect(status).toBe(500);
+  expect(error).toMatch(new RegExp(`^The file refs/${ref} in the store is damaged`));
+  expect((await api.call(`/v1/runs/${api.fleet.run.id}`)).status).toBe(200);
+  await api.fleet.store.writeRef(ref, good);
+});
+
 test('the OpenAPI document is valid 3.1 and names every route with its parameters', async () => {
   const document = await get('/openapi.json');
   const validator = new Validator();

@@ -138,7 +138,13 @@ function bare({ limits, log, proxies }: Context): FastifyInstance {
   return app;
 }
 
-const REDACTED = ['req.headers.authorization', 'req.headers.cookie', 'headers.authorization', 'err.config', 'token'];
+const REDACTED = [
+  'req.headers.authorization',
+  'req.headers.cookie',
+  'headers.authorization',
+  'headers.cookie',
+  'token',
+];
 
 /** A request in the log: no headers, and no query, which is where people put tokens by mistake. */
 const withoutSecrets = ({ method, url, ip }: { method: string; url: string; ip: string }) => ({

@@ -127,7 +127,7 @@ function parse(text: string, where: string): Record<string, unknown> {
   if (fault) {
     const line = fault.linePos?.[0].line;
     throw new FoveaError(
-      `The recipe "${where}" is not valid YAML${line ? ` at line ${line}` : ''}: ${fault.message.split('\n')[0]}`,
+      `The recipe "${where}" is not valid YAML${line ? ` at line ${line}` : ''}: ${fault.message.split('\n')[0].replace(/ at line \d+, column \d+:$/, '')}; mend it there.`,
     );
   }
   const value = plain(document, where);
