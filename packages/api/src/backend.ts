@@ -97,9 +97,9 @@ export interface FleetReads {
   ready(): Promise<boolean>;
 }
 
-/** A checked recipe and what the caller wants of its run; the first five are what `createRun` takes. */
+/** A checked recipe, which is what `createRun` takes, and what the caller wants of its run. */
 export interface Submission
-  extends Pick<RunRecord, 'recipe' | 'recipeHash' | 'recipeDir' | 'recipeText' | 'recipeSource'> {
+  extends Pick<RunRecord, 'recipe' | 'recipeHash' | 'recipeDir' | 'sources' | 'recipeText' | 'recipeSource'> {
   priority?: number;
   deadline?: string;
 }

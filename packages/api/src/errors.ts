@@ -23,6 +23,8 @@ export const errorSchema = z
 
 const INTERNAL = 'This request met a fault of the server: its log has the details under the request id.';
 
+export const NO_ANSWER = 'Redis or the store did not answer in time: nothing is lost; try again later.';
+
 /** Sentences for what fastify itself refuses, by its code. */
 const REFUSALS: Record<string, string> = {
   FST_ERR_CTP_BODY_TOO_LARGE: 'The body is larger than this route takes: a recipe has at most 256 KiB.',
@@ -31,7 +33,7 @@ const REFUSALS: Record<string, string> = {
   FST_ERR_CTP_INVALID_JSON_BODY:
     'The body is not JSON that is accepted here: check its syntax, and its keys for __proto__.',
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'The body is of a type that is not taken here: send application/json.',
-  FST_ERR_HANDLER_TIMEOUT: 'Redis or the store did not answer in time: nothing is lost; try again later.',
+  FST_ERR_HANDLER_TIMEOUT: NO_ANSWER,
   FST_ERR_BAD_URL: 'The address is not a valid URL: check its percent-encoding.',
   FST_ERR_MAX_PARAM_LENGTH: 'A part of the address is too long: check the id.',
 };

@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { prefixOf, publishEvent, type RunEvent } from '@fovea/jobs';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { testRun } from '../../jobs/test-fixtures/run.ts';
 import { type TestApi, testApi } from '../test-fixtures/api.ts';
+import { testRun } from '../test-fixtures/fleet.ts';
 import { redisEvents } from './events.ts';
 
 let api: TestApi;
@@ -161,7 +161,7 @@ test('so many follow and no more, for one caller and in all; whoever leaves make
 });
 
 test('a client that stops reading is let go, and holds no more than a batch meanwhile', async () => {
-  await publish(3000, 8000);
+  await publish(1200, 8000);
   const { port } = new URL(api.url);
   const stalled = connectSocket(Number(port), '127.0.0.1');
   stalled.write(`GET /v1/runs/${id}/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${api.tokens.read}\r\n\r\n`);

@@ -4,8 +4,8 @@
 import { request } from 'node:http';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { RECIPE_TEXT, recipe } from '../../jobs/test-fixtures/run.ts';
 import { type TestApi, testApi } from '../test-fixtures/api.ts';
+import { RECIPE_TEXT, recipe } from '../test-fixtures/fleet.ts';
 
 let api: TestApi;
 beforeAll(async () => {

@@ -4,7 +4,7 @@
 import { lstat, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { isUserError } from '@fovea/artifacts';
-import { type LoadedRecipe, loadRecipe, parseRecipe } from '@fovea/recipe';
+import { type LoadedRecipe, loadRecipe, parseRecipe, recipeHash, recipeSources } from '@fovea/recipe';
 import { z } from 'zod';
 import type { Submission } from './backend.ts';
 import { ApiError } from './errors.ts';
@@ -36,16 +36,25 @@ export const submissionSchema = z
   .refine(({ recipe, preset }) => (recipe === undefined) !== (preset === undefined), 'give either recipe or preset')
   .meta({ title: 'Submission' });
 
-/** Checks a submission; an ApiError of 400 or 413 says what is wrong with it. `roots` as in {@link checkPaths}. */
-export async function recipeOf(body: z.infer<typeof submissionSchema>, roots: readonly string[]): Promise<Submission> {
+/**
+ * Checks a submission and hashes the files that it names, which have to be here; `cacheDir` keeps what was hashed. An
+ * ApiError of 400 or 413 says what is wrong. `roots` as in {@link checkPaths}.
+ */
+export async function recipeOf(
+  body: z.infer<typeof submissionSchema>,
+  roots: readonly string[],
+  cacheDir?: string,
+): Promise<Submission> {
   const { priority, deadline, preset } = body;
-  const { recipe, hash, text, recipeDir } = await load(body, roots[0] ?? path.parse(process.cwd()).root).catch(
-    (error) => {
-      throw isUserError(error) && !(error instanceof ApiError) ? new ApiError(400, error.message) : error;
-    },
-  );
-  await checkPaths(recipe, recipeDir, roots);
-  return { recipe, recipeHash: hash, recipeDir, recipeText: text, recipeSource: preset ?? 'api', priority, deadline };
+  try {
+    const { recipe, text, recipeDir } = await load(body, roots[0] ?? path.parse(process.cwd()).root);
+    await checkPaths(recipe, recipeDir, roots);
+    const sources = await recipeSources(recipe, recipeDir, cacheDir);
+    const about = { recipe, recipeHash: recipeHash(recipe, sources), recipeDir, sources };
+    return { ...about, recipeText: text, recipeSource: preset ?? 'api', priority, deadline };
+  } catch (error) {
+    throw isUserError(error) && !(error instanceof ApiError) ? new ApiError(400, error.message) : error;
+  }
 }
 
 async function load(body: z.infer<typeof submissionSchema>, recipeDir: string): Promise<LoadedRecipe> {

@@ -1,10 +1,10 @@
-import { mkdir, symlink } from 'node:fs/promises';
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { readRun } from '@fovea/jobs';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { RECIPE_TEXT } from '../../jobs/test-fixtures/run.ts';
 import { type TestApi, testApi } from '../test-fixtures/api.ts';
-import { REPORT } from '../test-fixtures/fleet.ts';
+import { RECIPE_TEXT, REPORT } from '../test-fixtures/fleet.ts';
 
 let api: TestApi;
 beforeAll(async () => {
@@ -246,6 +246,13 @@ test('a recipe names files under the roots only, links followed, and learns noth
   expect(sentences[0][1]).toMatch(/names a file at "data.path" that is not in the folders/);
   const weights = await submit({ preset: 'smoke', set: ['weights=/etc/passwd'] });
   expect((await refused(weights))[1]).toMatch(/at "weights"/);
+  const absent = await submit({ preset: 'smoke', set: [`weights=${inside}/absent.safetensors`] });
+  expect(await refused(absent)).toEqual([400, expect.stringMatching(/weights ".*absent.safetensors" cannot be read/)]);
+  await writeFile(path.join(inside, 'w.safetensors'), 'x');
+  const present = await submit({ preset: 'smoke', set: ['weights=pictures/w.safetensors'] });
+  expect(present.status).toBe(201);
+  const { id } = (await present.json()) as { id: string };
+  expect((await readRun(api.fleet.store, id)).sources).toEqual({ weights: expect.stringMatching(/^[0-9a-f]{64}$/) });
   const none = await api.another({ roots: [] });
   const answer = await fetch(`${none.url}/v1/runs`, {
     method: 'POST',

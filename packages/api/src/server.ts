@@ -53,6 +53,8 @@ export interface ApiOptions {
   now?: () => number;
   /** Folders that recipes may name files in; the first is where their relative paths start. @defaultValue none */
   roots?: readonly string[];
+  /** Folder that keeps the hashes of files that recipes name. @defaultValue none: they are hashed each time */
+  cacheDir?: string;
   /** Origins of web pages, besides the server's own, that may send commands. @defaultValue none */
   origins?: readonly string[];
   /** Addresses of proxies whose X-Forwarded-* headers are believed. @defaultValue none */

@@ -22,6 +22,8 @@ import type { Redis } from 'ioredis';
 import { metrics, testRun } from '../../jobs/test-fixtures/run.ts';
 import { type ApiBackend, makeToken, parseTokens, redisEvents, SCOPES, type Scope, storeReads } from '../src/index.ts';
 
+export { RECIPE_TEXT, recipe, testRun } from '../../jobs/test-fixtures/run.ts';
+
 export interface TestFleet {
   dir: string;
   store: Store;

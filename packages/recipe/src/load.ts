@@ -15,7 +15,7 @@ const PRESETS = fileURLToPath(new URL('../presets/', import.meta.url));
 const MAX_BYTES = 1 << 20;
 /** Levels of nesting; the deepest recipe of ours has six. */
 const MAX_DEPTH = 32;
-/** What the parser's time goes with; the longest recipe of ours has about 700. */
+/** What the parser's time goes with; the longest recipe of ours has about 600. */
 const MAX_TOKENS = 10_000;
 /** Rounds of a run: each is a job, a file in the store and an entry in the plan. */
 const MAX_ROUNDS = 100_000;

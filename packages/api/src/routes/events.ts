@@ -1,9 +1,10 @@
 // A run's events, followed for as long as the client likes: server-sent events with bounded clients.
 
 import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { ApiError } from '../errors.ts';
+import { ApiError, NO_ANSWER } from '../errors.ts';
 import { EVENT_ID, followEvents } from '../events.ts';
 import type { Context } from '../server.ts';
 import { access, errors, existing, runParams, typed } from './common.ts';
@@ -38,11 +39,12 @@ export function eventRoutes(plain: FastifyInstance, context: Context): void {
       const after = given === undefined || given === '' ? (request.query.after ?? '0') : place.safeParse(given).data;
       if (after === undefined)
         throw new ApiError(400, 'The Last-Event-ID is no id of an event: send back one that came with an event.');
+      const events = (place: string, limit: number) => within(limits.answerMs, backend.events(id, place, limit));
       // Asked once before the answer begins, so that a Redis that is gone is a 503 and not an empty stream.
-      await backend.events(id, after, 1);
+      await events(after, 1);
       const leave = seats.take(request);
       const stream = followInto(request, context, closing.signal, {
-        events: (place, limit) => backend.events(id, place, limit),
+        events,
         after,
         follow: request.query.follow === 'true',
       });
@@ -53,6 +55,15 @@ export function eventRoutes(plain: FastifyInstance, context: Context): void {
         .send(stream as never);
     },
   );
+}
+
+/** This route may last, but no question to Redis. */
+async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
+  const late = new AbortController();
+  const giveUp = sleep(ms, undefined, { signal: late.signal }).then(() => {
+    throw new ApiError(503, NO_ANSWER);
+  });
+  return Promise.race([answer, giveUp]).finally(() => late.abort());
 }
 
 /** A stream of a run's events that ends with the request, with the server, or when nobody reads it. */

@@ -56,7 +56,7 @@ export function runRoutes(app: FastifyInstance, context: Context): void {
   files(app, context);
 }
 
-function listing(plain: FastifyInstance, { backend, roots }: Context): void {
+function listing(plain: FastifyInstance, { backend, roots, cacheDir, limits }: Context): void {
   const app = typed(plain);
   const list = access('read', 'Runs, newest first', 'runs');
   app.get(
@@ -83,10 +83,12 @@ function listing(plain: FastifyInstance, { backend, roots }: Context): void {
       config: submit.config,
       // A text doubles at most when it is put into JSON by a sensible client, and its overrides come on top.
       bodyLimit: 2 * MAX_RECIPE_BYTES + 128 * 1024,
+      // Weights that a recipe names are hashed first, and may be gigabytes.
+      handlerTimeout: 20 * limits.answerMs,
       schema: { ...submit.about, body: submissionSchema, response: { 201: summarySchema, ...errors } },
     },
     async (request, reply) => {
-      const run = await backend.submit(await recipeOf(request.body, roots));
+      const run = await backend.submit(await recipeOf(request.body, roots, cacheDir));
       request.log.info({ caller: request.caller?.name, run: run.id }, 'submitted');
       return reply.status(201).header('location', `/v1/runs/${run.id}`).send(summaryOf(run));
     },

@@ -2,10 +2,11 @@
 
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
+import { ApiError } from '../errors.ts';
 import type { Context } from '../server.ts';
 import { access, errors, typed } from './common.ts';
 
-const statusSchema = z.strictObject({ status: z.enum(['ok', 'unavailable']) }).meta({ title: 'Status' });
+const statusSchema = z.strictObject({ status: z.literal('ok') }).meta({ title: 'Status' });
 
 /** How long an answer of `ready` holds: probes must not become load. */
 const READY_MS = 1000;
@@ -26,15 +27,15 @@ export function serverRoutes(plain: FastifyInstance, { backend }: Context): void
     '/readyz',
     {
       config: readyz.config,
-      schema: { ...readyz.about, response: { 200: statusSchema, 503: statusSchema, ...errors } },
+      schema: { ...readyz.about, response: { 200: statusSchema, ...errors } },
     },
-    async (_request, reply) => {
+    async () => {
       if (performance.now() - asked > READY_MS) {
         asked = performance.now();
         answer = backend.ready().catch(() => false);
       }
       if (await answer) return { status: 'ok' as const };
-      return reply.status(503).send({ status: 'unavailable' });
+      throw new ApiError(503, 'The store or Redis does not answer the coordinator: look at its log.');
     },
   );
 
