@@ -19,6 +19,7 @@ const BELOW = {
   benchmarks: ['alignment', 'artifacts', 'data', 'models', 'recipe', 'tensor'],
   jobs: ['artifacts', 'recipe'],
   trackers: ['artifacts', 'jobs', 'recipe'],
+  api: ['artifacts', 'jobs', 'recipe'],
 };
 
 /** Where only types may be taken, so that whoever watches a run loads no queue. */
