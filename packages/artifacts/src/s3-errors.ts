@@ -28,6 +28,7 @@ const REASONS: Record<string, Explain> = {
   InvalidAccessKeyId: CREDENTIALS,
   SignatureDoesNotMatch: CREDENTIALS,
   InvalidToken: CREDENTIALS,
+  XAdminUserNotFound: CREDENTIALS,
   AccessDenied: ({ bucket }) =>
     `these credentials may not do that in the bucket ${bucket}; give them the right to list it and to get, put and delete in it`,
   Forbidden: ({ bucket }) =>

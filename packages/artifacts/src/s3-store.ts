@@ -36,6 +36,9 @@ import {
 import { explainS3, type S3Address, statusOf } from './s3-errors.ts';
 import type { BlobRef, Store, StoredBlob } from './store.ts';
 
+// The SDK would say on every start of a Node 20 that its next versions want Node 22; ours is pinned.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
+
 const MiB = 1 << 20;
 /** Blobs above this travel in parts, so that a broken connection costs one part. S3 takes 10,000 parts of ≥ 5 MiB. */
 const PART_BYTES = 16 * MiB;
@@ -242,7 +245,8 @@ class S3Store implements Store {
     let filled = 0;
     let version: string | undefined;
     for (let attempt = 1; ; attempt++) {
-      const rest: { Range?: string; IfMatch?: string } = bytes === null ? {} : { Range: `bytes=${filled}-`, IfMatch: version };
+      const rest: { Range?: string; IfMatch?: string } =
+        bytes === null ? {} : { Range: `bytes=${filled}-`, IfMatch: version };
       const answer: GetObjectCommandOutput | null = await this.client
         .send(new GetObjectCommand({ ...this.at(name), ...rest }))
         .catch(absent);
