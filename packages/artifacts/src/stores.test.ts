@@ -1,49 +1,14 @@
 // What every store must do, done to each: one suite over a folder and over a bucket of a real S3 server.
 
-import { mkdtempSync, rmSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { BUCKET, provisionS3, S3Server } from '../test-fixtures/s3.ts';
+import { START_MS, storeKinds } from '../test-fixtures/kinds.ts';
 import { FoveaError } from './errors.ts';
 import { openStore, type Store, StoreDamage, type StoredBlob } from './store.ts';
 
-interface Kind {
-  name: string;
-  /** Makes it ready, or says why it cannot be. */
-  start(): Promise<string | null>;
-  stop(): Promise<void>;
-  open(name: string): Promise<Store>;
-  /** The folder in which the store's files lie, behind its back. */
-  filesOf(name: string): string;
-}
-
-const dir = mkdtempSync(path.join(tmpdir(), 'fovea-stores-'));
-afterAll(() => rmSync(dir, { recursive: true, force: true }));
-
-const folder: Kind = {
-  name: 'a folder',
-  start: async () => null,
-  stop: async () => undefined,
-  open: (name) => openStore(path.join(dir, name)),
-  filesOf: (name) => path.join(dir, name),
-};
-
-let server: S3Server;
-const bucket: Kind = {
-  name: 'a bucket',
-  async start() {
-    const found = provisionS3();
-    if ('reason' in found) return found.reason;
-    server = new S3Server(found.binary, dir);
-    await server.start();
-    return null;
-  },
-  stop: async () => server?.kill(),
-  open: (name) => openStore(`s3://${BUCKET}/${name}`, server.env()),
-  filesOf: (name) => path.join(server.bucketDir, name),
-};
+const { dir, kinds } = storeKinds();
+afterAll(() => rm(dir, { recursive: true, force: true }));
 
 const bytes = Uint8Array.from({ length: 1000 }, (_, i) => i % 251);
 const text = (value: string) => new TextEncoder().encode(value);
@@ -54,30 +19,23 @@ async function listed(store: Store, area?: 'blobs' | 'trash'): Promise<StoredBlo
   return blobs.sort((a, b) => (a.sha256 < b.sha256 ? -1 : 1));
 }
 
-describe.each([folder, bucket])('$name', (kind) => {
-  let missing: string | null = null;
+describe.each(kinds)('$name', (kind) => {
   let store: Store;
   let files: string;
-  let count = 0;
-  beforeAll(async () => {
-    missing = await kind.start();
-    if (missing) console.warn(missing);
-  }, 900_000);
+  beforeAll(() => kind.start(), START_MS);
   afterAll(() => kind.stop());
   beforeEach(async (context) => {
-    if (missing) return context.skip(missing);
-    const name = `store-${count++}`;
-    store = await kind.open(name);
-    files = kind.filesOf(name);
+    if (kind.missing) return context.skip(kind.missing);
+    ({ store, files } = await kind.fresh());
   });
   const fileOf = (sha256: string, area = 'blobs') => path.join(files, area, sha256.slice(0, 2), sha256);
 
   test('root opens the same store again, and holds no credentials', async () => {
     await store.writeRef('a.json', 1);
-    const again = await openStore(store.root, kind === bucket ? server.env() : {});
+    const again = await openStore(store.root, kind.env());
     expect(again.root).toBe(store.root);
     expect(await again.readRef('a.json')).toBe(1);
-    if (kind === bucket) expect(store.root).toMatch(/^s3:\/\/fovea-test\/store-\d+$/);
+    if (kind.name === 'a bucket') expect(store.root).toMatch(/^s3:\/\/fovea-test\/store-\d+$/);
   });
 
   test('a blob is found under its hash, once', async () => {
@@ -156,7 +114,7 @@ describe.each([folder, bucket])('$name', (kind) => {
   });
 
   test('of many that create a ref one wins, and what it wrote stays', async () => {
-    const other = await openStore(store.root, kind === bucket ? server.env() : {});
+    const other = await openStore(store.root, kind.env());
     for (let round = 0; round < 5; round++) {
       const ref = `a/${round}.json`;
       const won = await Promise.all(
@@ -175,9 +133,9 @@ describe.each([folder, bucket])('$name', (kind) => {
     const good = text(`${JSON.stringify(value, null, 2)}\n`);
     for (let length = 0; length < good.length; length++) {
       await writeFile(path.join(files, 'refs/a.json'), good.subarray(0, length));
-      const got = await store.readRef('a.json').catch((error) => error);
+      const got = await store.readRef('a.json').catch((error: Error) => error.message);
       if (length === good.length - 1) expect(got).toEqual(value);
-      else expect(got.message).toMatch(/^The file refs\/a\.json in the store is damaged: it is not JSON; put back/);
+      else expect(got).toMatch(/^The file refs\/a\.json in the store is damaged: it is not JSON; put back/);
     }
     await store.writeRef('a.json', value);
     expect(await store.readRef('a.json')).toEqual(value);

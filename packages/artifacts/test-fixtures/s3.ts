@@ -95,7 +95,7 @@ export type Fault =
 
 /** An HTTP proxy on loopback before the server; `fault` is asked once a request. */
 export class FaultProxy {
-  fault: (method: string, url: string) => Fault | null = () => null;
+  fault: (method: string, url: string) => Fault | null | Promise<null> = () => null;
   /** Method and path of each request that came. */
   readonly seen: string[] = [];
   private readonly target: () => string;
@@ -122,8 +122,8 @@ export class FaultProxy {
   }
 
   private async pass(asked: IncomingMessage, answer: ServerResponse): Promise<void> {
-    const fault = this.fault(asked.method!, asked.url!);
     this.seen.push(`${asked.method} ${asked.url}`);
+    const fault = await this.fault(asked.method!, asked.url!);
     if (fault?.kind === 'answer') {
       asked.resume();
       answer.writeHead(fault.status, { 'content-type': 'application/xml', connection: 'close' });
