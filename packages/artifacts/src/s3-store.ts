@@ -43,7 +43,7 @@ const MiB = 1 << 20;
 /** Blobs above this travel in parts, so that a broken connection costs one part. S3 takes 10,000 parts of ≥ 5 MiB. */
 const PART_BYTES = 16 * MiB;
 const PARTS_AT_ONCE = 4;
-/** Tries of one request, with exponential backoff between them (some 6 s in all), and of a body that broke off. */
+/** Tries of one request, with exponential backoff between them (some 5 s in all, 15 s where the server asks for less), and of a body that broke off. */
 const ATTEMPTS = 6;
 const CONNECT_MS = 5_000;
 /** A connection on which nothing moved for so long is taken for dead. */
@@ -111,9 +111,7 @@ class S3Store implements Store {
 
   /** Asks for one name, so that a wrong address or credential is known at once. */
   async look(): Promise<void> {
-    await this.guard('be opened', () =>
-      this.client.send(new ListObjectsV2Command({ Bucket: this.address.bucket, Prefix: this.prefix, MaxKeys: 1 })),
-    );
+    await this.page({ Prefix: this.prefix, MaxKeys: 1 });
   }
 
   async put(bytes: Uint8Array): Promise<BlobRef> {
@@ -226,12 +224,19 @@ class S3Store implements Store {
     return { Bucket: this.address.bucket, Key: this.prefix + name };
   }
 
+  private async page(asked: { Prefix: string; MaxKeys?: number; ContinuationToken?: string }) {
+    return this.guard('be listed', async () => {
+      const page = await this.client.send(new ListObjectsV2Command({ Bucket: this.address.bucket, ...asked }));
+      // A web page reads as a list of nothing; taken for one, everything would seem to be garbage.
+      if (page.Name === this.address.bucket) return page;
+      throw Object.assign(new Error('no listing'), { name: 'SyntaxError', $metadata: page.$metadata });
+    });
+  }
+
   private async *list(folder: string): AsyncIterable<{ name: string; size: number; storedAt: number }> {
-    const { bucket: Bucket } = this.address;
     let ContinuationToken: string | undefined;
     do {
-      const command = new ListObjectsV2Command({ Bucket, Prefix: this.prefix + folder, ContinuationToken });
-      const page = await this.guard('be listed', () => this.client.send(command));
+      const page = await this.page({ Prefix: this.prefix + folder, ContinuationToken });
       for (const { Key = '', Size = 0, LastModified } of page.Contents ?? []) {
         yield { name: Key.slice(this.prefix.length), size: Size, storedAt: LastModified?.getTime() ?? Date.now() };
       }
