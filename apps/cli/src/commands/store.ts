@@ -43,7 +43,9 @@ async function verify(store: Store, json: boolean): Promise<void> {
   if (found.faults.length === 0)
     return console.log(`The store at ${store.root} is whole: ${counts}, and all were read.`);
   for (const fault of found.faults) console.error(fault);
-  console.error(`The store at ${store.root} is damaged in ${found.faults.length} places: ${counts}.`);
+  console.error(
+    `The store at ${store.root} is damaged in ${found.faults.length} place${found.faults.length === 1 ? '' : 's'}: ${counts}.`,
+  );
 }
 
 async function collect(store: Store, options: { minAge: number; dryRun: boolean }, json: boolean): Promise<void> {
