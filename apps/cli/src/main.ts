@@ -21,6 +21,7 @@ const COMMANDS: Record<string, () => Promise<{ default: CommandDef<any> }>> = {
   compare: () => import('./commands/compare.ts'),
   export: () => import('./commands/export.ts'),
   recipe: () => import('./commands/recipe.ts'),
+  store: () => import('./commands/store.ts'),
   bench: () => import('./commands/bench.ts'),
   doctor: () => import('./commands/doctor.ts'),
 };

@@ -13,3 +13,6 @@ export * from './preprocessing.ts';
 export * from './pretrained-folder.ts';
 export * from './safetensors.ts';
 export * from './store.ts';
+export type { Keep } from './reach.ts';
+export { collectGarbage, DAY_MS, type Garbage, type GarbageOptions } from './garbage.ts';
+export { type Verified, type VerifyOptions, verifyStore } from './verify.ts';
