@@ -39,7 +39,8 @@ export function checkPods(objects) {
     if (kind === 'Secret') faults.push(`Secret ${metadata.name}: secrets are given by reference, never rendered`);
   if (!objects.some(({ kind }) => kind === 'Deployment')) faults.push('it renders no Deployment');
   const names = objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`);
-  for (const name of new Set(names.filter((name, i) => names.indexOf(name) !== i))) faults.push(`${name} is there twice`);
+  for (const name of new Set(names.filter((name, i) => names.indexOf(name) !== i)))
+    faults.push(`${name} is there twice`);
   for (const { kind, metadata, spec } of objects)
     if (kind === 'ScaledObject' && !names.includes(`Deployment ${spec.scaleTargetRef.name}`))
       faults.push(`ScaledObject ${metadata.name}: it scales ${spec.scaleTargetRef.name}, which is not there`);

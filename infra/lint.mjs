@@ -79,7 +79,8 @@ async function shell() {
 
 async function compose() {
   const files = await find('compose', /compose[^/]*\.yaml$/);
-  for (const file of files) note(file, checkCompose(parse(await readFile(path.join(root, file), 'utf8'), { merge: true })));
+  for (const file of files)
+    note(file, checkCompose(parse(await readFile(path.join(root, file), 'utf8'), { merge: true })));
   console.log(`compose references, pins and limits (own rules): ${files.length} files`);
   const python = tools['check-jsonschema'];
   if (!python) return;
@@ -102,7 +103,9 @@ async function chart() {
       await check('helm', [`lint ${example}`], helm, ['lint', '--strict', '--quiet', folder, ...given]);
       const text = await check('helm', [`template ${example}`], helm, ['template', 'try', folder, ...given]);
       if (text === null) continue;
-      const objects = parseAllDocuments(text).map((document) => document.toJS()).filter(Boolean);
+      const objects = parseAllDocuments(text)
+        .map((document) => document.toJS())
+        .filter(Boolean);
       note(example, checkPods(objects));
       const name = path.basename(example, '.yaml');
       plain.push({ objects: objects.filter(({ kind }) => kind !== 'ScaledObject'), name });
@@ -141,7 +144,18 @@ async function keda(scaled) {
   const file = path.join(folder, `rendered-${process.pid}.ts`);
   await writeFile(file, `${source}${lines.join('\n')}\n`);
   const tsc = path.join(here, '../node_modules/typescript/bin/tsc');
-  const args = [tsc, '--noEmit', '--strict', '--skipLibCheck', '--module', 'nodenext', '--types', '', file];
+  const args = [
+    tsc,
+    '--ignoreConfig',
+    '--noEmit',
+    '--strict',
+    '--skipLibCheck',
+    '--module',
+    'nodenext',
+    '--types',
+    '',
+    file,
+  ];
   await check('keda', [`${scaled.length} scaled objects, by tsc`], process.execPath, args);
   await rm(file, { force: true });
 }

@@ -10,5 +10,5 @@ cat >"${acl}" <<ACL
 user default off resetkeys resetchannels -@all
 user fovea on #${hash%% *} ~${prefix}:* &${prefix}:* +@all -@admin -@dangerous +info
 ACL
-exec redis-server --dir /data --appendonly yes --appendfsync everysec --maxmemory-policy noeviction \
+exec redis-server --dir "${FOVEA_REDIS_DIR:-/data}" --appendonly yes --appendfsync everysec --maxmemory-policy noeviction \
   --aclfile "${acl}" "$@"

@@ -8,9 +8,10 @@ import { hostname } from 'node:os';
 const WITHIN_MS = 10_000;
 const argv = readFileSync('/proc/1/cmdline', 'utf8').split('\0');
 const command = process.argv[2] ?? argv.find((word) => word === 'coordinator' || word === 'worker');
+const port = process.argv[3] ?? argv[argv.indexOf('--port') + 1];
 
 try {
-  if (command === 'coordinator') await askCoordinator(argv[argv.indexOf('--port') + 1] || process.argv[3]);
+  if (command === 'coordinator') await askCoordinator();
   else if (command === 'worker') await askFleet();
 } catch (error) {
   console.error(error.message);
@@ -19,7 +20,7 @@ try {
 process.exit(0);
 
 /** Any answer but a failure is one: without a token the API refuses. */
-async function askCoordinator(port) {
+async function askCoordinator() {
   const { status } = await fetch(`http://127.0.0.1:${port}/healthz`, { signal: AbortSignal.timeout(WITHIN_MS) });
   if (status >= 500) throw new Error(`the coordinator answers ${status}`);
 }
