@@ -247,6 +247,7 @@ test('a Slurm job that is told to stop lets its workers write their state, and a
   };
   // Slurm's own programs: srun starts the task and passes signals on, scontrol is told to requeue.
   await program('srun', 'while [[ "$1" == --* ]]; do shift; done; exec "$@"');
+  await program('squeue', 'echo RUNNING');
   await program('scontrol', `echo "scontrol $*"`);
   await program(
     'npx',
