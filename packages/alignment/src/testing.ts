@@ -2,7 +2,8 @@
 
 import { type Store, writeCheckpoint } from '@fovea/artifacts';
 import type { Recipe, Round } from '@fovea/recipe';
-import type { RoundMetrics, Trainer } from './train-round.ts';
+import type { RoundMetrics } from './round.ts';
+import type { Trainer } from './train-round.ts';
 
 export interface TrainedRound {
   /** The checkpoint. */

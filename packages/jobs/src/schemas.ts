@@ -21,6 +21,9 @@ export const roundSchema = z.strictObject({
   scored: z.boolean(),
 }) satisfies z.ZodType<Round>;
 
+/** Part `index` of a round that is cut into `of`. */
+export const shardSchema = z.strictObject({ index: z.int().min(0), of: z.int().min(1) });
+
 export const roundMetricsSchema = z.strictObject({
   /** Optimiser steps of the round. */
   steps: z.int().min(0),
@@ -56,13 +59,40 @@ export const trainRequestSchema = z.strictObject({
   round: roundSchema,
   /** Checkpoint to start from; null for the first round of the trunk. */
   base: sha256.nullable(),
+  /** Which part of the round to compute. @default the whole of it */
+  shard: shardSchema.optional(),
 });
+/** Of a whole round: what its checkpoint is made of. */
 export const trainResultSchema = z.strictObject({
   weights: blobRefSchema,
   optimizer: blobRefSchema.nullable(),
+  /** Moments of the shards that were merged; absent where the round was not cut. */
+  inner: z.array(blobRefSchema).min(1).optional(),
   /** Optimiser steps since the first checkpoint of the chain. */
   step: z.int().min(0),
   metrics: roundMetricsSchema,
+});
+/** Of one shard of several. */
+export const deltaResultSchema = z.strictObject({
+  /** How far its parameters moved: base minus end, in the recipe's `shards.delta` code. */
+  delta: blobRefSchema,
+  /** Its optimiser's moments, and what the code rounded away. */
+  inner: blobRefSchema,
+  /** Pictures that it was trained on. */
+  samples: z.int().min(0),
+  metrics: roundMetricsSchema.omit({ probe: true }),
+});
+/** What a train request gives: {@link trainResultSchema} for a round of one shard, else {@link deltaResultSchema}. */
+export const shardResultSchema = z.union([trainResultSchema, deltaResultSchema]);
+
+/** Makes a round of its shards; the answer is a {@link trainResultSchema}. Shards that are not given are left out. */
+export const mergeRequestSchema = z.strictObject({
+  kind: z.literal('merge'),
+  ...requestBase,
+  runId: z.string(),
+  round: roundSchema,
+  base: sha256,
+  shards: z.array(shardSchema.extend({ result: deltaResultSchema })).min(1),
 });
 
 export const scoreRequestSchema = z.strictObject({
@@ -91,11 +121,14 @@ export const reportResultSchema = z.strictObject({ report: z.string(), summary: 
 
 export type TrainRequest = z.infer<typeof trainRequestSchema>;
 export type TrainResult = z.infer<typeof trainResultSchema>;
+export type DeltaResult = z.infer<typeof deltaResultSchema>;
+export type ShardResult = z.infer<typeof shardResultSchema>;
+export type MergeRequest = z.infer<typeof mergeRequestSchema>;
 export type ScoreRequest = z.infer<typeof scoreRequestSchema>;
 export type ScoreResult = z.infer<typeof scoreResultSchema>;
 export type ReportRequest = z.infer<typeof reportRequestSchema>;
 export type ReportResult = z.infer<typeof reportResultSchema>;
-export type EngineRequest = TrainRequest | ScoreRequest | ReportRequest;
+export type EngineRequest = TrainRequest | MergeRequest | ScoreRequest | ReportRequest;
 
 /** What an engine says while it computes. Any of it counts as a heartbeat. */
 export const progressSchema = z.object({

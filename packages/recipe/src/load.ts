@@ -53,13 +53,16 @@ export async function loadRecipe(
 }
 
 /**
- * Hash of all that decides the numbers: the resolved recipe without its name and without how it is computed or judged, and
- * the files of the user's that it names, which `recipeSources` finds.
+ * Hash of all that decides the numbers: the resolved recipe and the files of the user's that it names, which
+ * `recipeSources` finds, without its name and without where it is computed, how it is judged and what is kept of it. Rounds
+ * that are never cut into shards are ordinary training, whatever `shards` says else.
  */
 export function recipeHash(recipe: Recipe, sources: Sources = {}): string {
-  const { name: _name, eval: _eval, ...rest } = recipe;
+  const { name: _name, eval: _eval, keep: _keep, shards, ...rest } = recipe;
+  const { memory: _memory, ...engine } = recipe.engine;
+  const decides = { ...rest, engine, ...(shards.max > 1 && { shards }) };
   const named = Object.keys(sources).length > 0 ? { sources } : {};
-  return sha256Hex(new TextEncoder().encode(canonicalJson({ ...rest, ...named })));
+  return sha256Hex(new TextEncoder().encode(canonicalJson({ ...decides, ...named })));
 }
 
 async function locate(nameOrFile: string): Promise<{ file: string; dir: string }> {
@@ -196,6 +199,11 @@ function checkTogether(where: string, recipe: Recipe): void {
     if (!align.alsoTrains.includes('projector') && recipe.condition.connector.kind !== 'unclip')
       say('aligns through a connector that no stage trains; add a projector stage, or alsoTrains: [projector].');
   }
+  const short = recipe.stages.find(({ roundSteps, steps }) => Math.min(roundSteps, steps) < recipe.shards.max);
+  if (short)
+    say(
+      `cuts rounds of ${Math.min(short.roundSteps, short.steps)} steps (stage ${short.stage}) into up to ${recipe.shards.max} shards, so that some would have no step; lower shards.max or raise roundSteps.`,
+    );
   const { loss } = recipe.diffusion;
   const uneven = recipe.stages.find(
     ({ batch, stage }) => stage !== 'pretrain' && loss.kind === 'infonce' && batch % loss.group !== 0,
