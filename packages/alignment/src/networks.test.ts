@@ -39,7 +39,7 @@ import type { RoundMetrics } from './round.ts';
 import { type StepContext, stepSignature, trainStep } from './step.ts';
 import { EncoderSubject } from './subject.ts';
 import { trainChain } from './testing.ts';
-import { type X;
+import { Trainer } from './train-round.ts';
 
 const SIDE = 32;
 const tower = { hidden_size: 16, intermediate_size: 32, num_hidden_layers: 2, num_attention_heads: 2 };
