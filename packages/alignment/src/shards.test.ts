@@ -13,13 +13,13 @@ import {
   type Store,
 } from '@fovea/artifacts';
 import type { BatchQuery, Dataset } from '@fovea/data';
-import { planOf, type Recipe, type Round } from '@fovea/recipe';
+import { planOf, type Recipe, type Round, recipeHash } from '@fovea/recipe';
 import { philox } from '@fovea/tensor/random';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { decodeDelta } from './delta.ts';
-import type { DeltaResult, MergeRequest, RoundResult, Shard } from './round.ts';
+import type { DeltaResult, MergeRequest, RoundRequest, RoundResult, Shard } from './round.ts';
 import { checkpointWeights } from './subject.ts';
-import { commit, dataset, recipeOf, small, trainChain, trainShards } from './testing.ts';
+import { commit, dataset, recipeOf, trainChain, trainShards } from './testing.ts';
 import { Trainer } from './train-round.ts';
 import { decodeWeights } from './weights.ts';
 
@@ -41,11 +41,28 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
+/** What is asked of the data while a test listens. */
+let heard: (query: BatchQuery) => void = () => {};
+const audible: Dataset = {
+  ...dataset,
+  trainBatch(query) {
+    heard(query);
+    return dataset.trainBatch(query);
+  },
+};
 const trainers: Trainer[] = [];
-const open = (data: Dataset = dataset): Trainer => {
-  trainers.push(new Trainer({ store, openDataset: async () => data }));
+/** A new process's trainer, with nothing compiled. */
+const open = (): Trainer => {
+  trainers.push(new Trainer({ store, openDataset: async () => audible }));
   return trainers[trainers.length - 1];
 };
+let shared: Trainer;
+beforeAll(() => {
+  shared = open();
+});
+afterEach(() => {
+  heard = () => {};
+});
 afterAll(async () => {
   for (const trainer of trainers) await trainer.dispose();
 });
@@ -57,10 +74,10 @@ const roundsOf = (recipe: Recipe): Round[] => {
 const never = () => new AbortController().signal;
 const quiet = () => {};
 
-/** Checkpoints of ordinary training, one a round. */
+/** Checkpoints of ordinary training, one a round; whatever the recipe says of shards. */
 const chains = new Map<string, Promise<string[]>>();
 function chainOf(recipe: Recipe): Promise<string[]> {
-  const key = JSON.stringify(recipe);
+  const key = JSON.stringify(recipe.stages);
   if (!chains.has(key))
     chains.set(
       key,
@@ -70,22 +87,13 @@ function chainOf(recipe: Recipe): Promise<string[]> {
 }
 
 /** A request for the n-th round of a recipe's trunk and aligned branch, from ordinary training before it. */
-async function requestOf(recipe: Recipe, n: number, runId = 'run') {
+async function requestOf(recipe: Recipe, n: number, runId = recipeHash(recipe).slice(0, 8)) {
   const round = roundsOf(recipe)[n];
   return { runId, recipe, recipeDir: folder, round, base: (await chainOf(recipe))[n - 1] };
 }
 
-/** The data with an ear for what is asked of it. */
-const spied = (heard: (query: BatchQuery) => void): Dataset => ({
-  ...dataset,
-  trainBatch(query) {
-    heard(query);
-    return dataset.trainBatch(query);
-  },
-});
-
 const blobsOf = ({ metrics: _metrics, ...blobs }: RoundResult | DeltaResult) => blobs;
-const shardsOf = async (request: Awaited<ReturnType<typeof requestOf>>, of: number, trainer = open()) => {
+const shardsOf = async (request: Awaited<ReturnType<typeof requestOf>>, of: number, trainer = shared) => {
   const parts: (Shard & { result: DeltaResult })[] = [];
   for (let index = 0; index < of; index++)
     parts.push({
@@ -101,12 +109,11 @@ describe('a shard', () => {
   it('that is the whole round gives the bits of ordinary training', async () => {
     const recipe = fleet({});
     const rounds = roundsOf(recipe);
-    const trainer = open();
     let base: string | null = null;
     const ids: string[] = [];
     for (const round of rounds) {
       const request = { runId: 'run', recipe, recipeDir: folder, round, base, shard: { index: 0, of: 1 } };
-      base = await commit(store, recipe, round, base, (await trainer.train(request, quiet, never())) as RoundResult);
+      base = await commit(store, recipe, round, base, (await shared.train(request, quiet, never())) as RoundResult);
       ids.push(base);
     }
     expect(ids).toEqual(await chainOf(recipe));
@@ -120,12 +127,10 @@ describe('a shard', () => {
       const { round } = request;
       const seen: number[][] = Array.from({ length: of }, () => []);
       for (let index = 0; index < of; index++) {
-        const trainer = open(
-          spied(({ stream, first, size }) => {
-            for (let i = 0; i < size; i++) if (stream === round.stage) seen[index].push(first + i);
-          }),
-        );
-        await trainer.train({ ...request, shard: { index, of } }, quiet, never());
+        heard = ({ stream, first, size }) => {
+          for (let i = 0; i < size; i++) if (stream === round.stage) seen[index].push(first + i);
+        };
+        await shared.train({ ...request, shard: { index, of } }, quiet, never());
       }
       const whole = Array.from({ length: round.steps * 4 }, (_, i) => round.firstStep * 4 + i);
       expect(seen.flat().sort((a, b) => a - b)).toEqual(whole);
@@ -143,9 +148,12 @@ describe('a shard', () => {
 
   it('that diverges is an error of the user, and leaves no move', async () => {
     const stages = [{ ...STAGES[0], lr: 1e30, clip: 0, warmup: 0, steps: 4 }];
-    const request = { ...(await requestOf(fleet({}), 1)), recipe: fleet({}, [...stages, ...STAGES.slice(1)]) };
+    const request = {
+      ...(await requestOf(fleet({}), 1, 'diverges')),
+      recipe: fleet({}, [...stages, ...STAGES.slice(1)]),
+    };
     for (const index of [0, 1])
-      await expect(open().train({ ...request, shard: { index, of: 2 } }, quiet, never())).rejects.toMatchObject({
+      await expect(shared.train({ ...request, shard: { index, of: 2 } }, quiet, never())).rejects.toMatchObject({
         name: 'FoveaError',
         message: expect.stringMatching(/lower the stage's lr/),
       });
@@ -154,7 +162,7 @@ describe('a shard', () => {
   it('of a round that trains nothing is refused', async () => {
     const recipe = fleet({});
     const request = { runId: 'run', recipe, recipeDir: folder, round: roundsOf(recipe)[0], base: null };
-    await expect(open().train({ ...request, shard: { index: 0, of: 2 } }, quiet, never())).rejects.toThrow('not cut');
+    await expect(shared.train({ ...request, shard: { index: 0, of: 2 } }, quiet, never())).rejects.toThrow('not cut');
   });
 });
 
@@ -162,13 +170,12 @@ describe('a merge', () => {
   it('does not depend on the order in which its shards are given', async () => {
     const request = await requestOf(fleet({ outer: { kind: 'nesterov' } }), 5);
     const parts = await shardsOf(request, 4);
-    const trainer = open();
-    const first = await trainer.merge({ ...request, shards: parts }, quiet);
+    const first = await shared.merge({ ...request, shards: parts }, quiet);
     for (const order of [
       [3, 2, 1, 0],
       [1, 3, 0, 2],
     ]) {
-      const again = await trainer.merge({ ...request, shards: order.map((i) => parts[i]) }, quiet);
+      const again = await open().merge({ ...request, shards: order.map((i) => parts[i]) }, quiet);
       expect(again).toEqual(first);
     }
     expect(first.inner).toEqual(parts.map(({ result }) => result.inner));
@@ -185,7 +192,7 @@ describe('a merge', () => {
     expect(parts.map(({ result }) => result.samples)).toEqual([8, 8, 4, 4]);
     for (const given of [[0, 1, 2, 3], [0, 2], [3]]) {
       const some = given.map((i) => parts[i]);
-      const merged = await open().merge({ ...request, shards: some }, quiet);
+      const merged = await shared.merge({ ...request, shards: some }, quiet);
       const total = some.reduce((sum, { result }) => sum + result.samples, 0);
       const deltas = await Promise.all(
         some.map(async ({ result }) => decodeDelta(await store.get(result.delta.sha256), '')),
@@ -211,7 +218,7 @@ describe('a merge', () => {
     const request = await requestOf(fleet({}), 1);
     const parts = await shardsOf(request, 4);
     const [a, b, c, d] = parts.map(({ result }) => result.metrics.loss);
-    const { metrics } = await open().merge({ ...request, shards: parts }, quiet);
+    const { metrics } = await shared.merge({ ...request, shards: parts }, quiet);
     expect(metrics.loss).toEqual([a[0], b[0], c[0], d[0], a[1], b[1]]);
     expect(metrics.terms.contrastive).toHaveLength(6);
     expect(metrics.gradNorm.vision).toBeGreaterThan(0);
@@ -226,7 +233,6 @@ describe('a merge', () => {
     ];
     const [whole, cut] = [recipeOf(stages(8, 1)), fleet({ max: 1 }, stages(4, 2))];
     const base = (await chainOf(recipeOf([STAGES[0], STAGES[1], STAGES[2]])))[2];
-    const trainer = open();
     const at = (recipe: Recipe, runId: string) => ({
       runId,
       recipe,
@@ -234,11 +240,9 @@ describe('a merge', () => {
       round: roundsOf(recipe)[3],
       base,
     });
-    const one = await weightsOf(await trainer.train(at(whole, 'one'), quiet, never()));
+    const one = await weightsOf(await shared.train(at(whole, 'one'), quiet, never()));
     const request = at(cut, 'two');
-    const two = await weightsOf(
-      await trainer.merge({ ...request, shards: await shardsOf(request, 2, trainer) }, quiet),
-    );
+    const two = await weightsOf(await shared.merge({ ...request, shards: await shardsOf(request, 2) }, quiet));
     const start = decodeWeights(await store.get((await readCheckpoint(store, base)).weights.sha256), '').weights;
     let moved = 0;
     for (const [name, { data }] of Object.entries(one))
@@ -251,13 +255,12 @@ describe('a merge', () => {
 
   it('refuses shards that took no step, parts of different wholes, and moves that do not fit', async () => {
     const request = await requestOf(fleet({}), 2);
-    const trainer = open();
-    const parts = await shardsOf(request, 4, trainer);
+    const parts = await shardsOf(request, 4);
     expect(
       parts.map(({ result }) => result.samples),
       'a round of two steps',
     ).toEqual([4, 4, 0, 0]);
-    const merge = (shards: MergeRequest['shards']) => trainer.merge({ ...request, shards }, quiet);
+    const merge = (shards: MergeRequest['shards']) => shared.merge({ ...request, shards }, quiet);
     await expect(merge(parts.slice(2))).rejects.toMatchObject({ name: 'FoveaError', message: /took no step/ });
     await expect(merge([parts[0], parts[0]])).rejects.toThrow('not parts of one whole');
     await expect(merge([parts[0], { ...parts[1], of: 3 }])).rejects.toThrow('not parts of one whole');
@@ -273,7 +276,7 @@ describe('a merge', () => {
   it('that gives weights without a finite loss is refused', async () => {
     const request = await requestOf(fleet({ outer: { kind: 'nesterov', lr: 1e38, momentum: 0 } }), 1);
     const parts = await shardsOf(request, 2);
-    await expect(open().merge({ ...request, shards: parts }, quiet)).rejects.toMatchObject({
+    await expect(shared.merge({ ...request, shards: parts }, quiet)).rejects.toMatchObject({
       name: 'FoveaError',
       message: expect.stringContaining('not kept'),
     });
@@ -286,14 +289,13 @@ describe('rounds after rounds', () => {
 
   it('carry each shard’s moments and debts, the outer momentum and the average, while K changes', async () => {
     const rounds = roundsOf(recipe).filter(({ stage }) => stage === 'init' || stage === 'pretrain');
-    const trainer = open();
     const run = async (ks: number[]) => {
       let base = (await chainOf(recipe))[0];
       const ids: string[] = [];
       for (const [i, of] of ks.entries()) {
-        const request = { runId: 'run', recipe, recipeDir: folder, round: rounds[i + 1], base };
-        if (of > 1) base = (await trainShards(trainer, store, request, of)).id;
-        else base = await commit(store, recipe, request.round, base, await trainer.train(request, quiet, never()));
+        const request = { runId: 'changes', recipe, recipeDir: folder, round: rounds[i + 1], base };
+        if (of > 1) base = (await trainShards(shared, store, request, of)).id;
+        else base = await commit(store, recipe, request.round, base, await shared.train(request, quiet, never()));
         ids.push(base);
       }
       return ids;
@@ -317,8 +319,7 @@ describe('rounds after rounds', () => {
   });
 
   it('are judged by the merged average', async () => {
-    const { round, base, ...rest } = await requestOf(recipe, 1);
-    const { id, parts } = await trainShards(open(), store, { ...rest, round, base }, 2);
+    const { id, parts } = await trainShards(shared, store, await requestOf(recipe, 1, 'changes'), 2);
     const averages = await Promise.all(
       parts.map(async ({ result }) => decodeSafetensors(await store.get(result.inner.sha256), 'it').tensors),
     );
@@ -333,10 +334,9 @@ describe('rounds after rounds', () => {
   it('come to the same place by int8 moves with feedback as by fp32 ones', async () => {
     const last = async (delta: string) => {
       const recipe = fleet({ delta }, stages);
-      const trainer = open();
       let base = (await chainOf(recipe))[0];
       for (const round of roundsOf(recipe).filter(({ stage }) => stage === 'pretrain'))
-        base = (await trainShards(trainer, store, { recipe, recipeDir: folder, round, base }, 2)).id;
+        base = (await trainShards(shared, store, { runId: delta, recipe, recipeDir: folder, round, base }, 2)).id;
       return decodeWeights(await store.get((await readCheckpoint(store, base)).weights.sha256), '').weights;
     };
     const [exact, half, eight] = [await last('fp32'), await last('fp16'), await last('int8')];
@@ -353,14 +353,16 @@ describe('rounds after rounds', () => {
 
 describe('a shard that is stopped', () => {
   const recipe = fleet({ delta: 'fp16' });
-  /** Stops the signal when the data of the given step is asked for, and lets the shard come to its end otherwise. */
-  const stopAt = (stage: string, step: number) => {
+  /** Trains on the shared trainer, and stops it when the data of the given step is asked for. */
+  async function stopAt(stage: string, step: number, request: RoundRequest): Promise<unknown> {
     const stop = new AbortController();
-    const data = spied(({ stream, first }) => {
+    heard = ({ stream, first }) => {
       if (stream === stage && first === step * 4) stop.abort(new Error('preempted'));
-    });
-    return { trainer: open(data), signal: stop.signal };
-  };
+    };
+    const answer = await shared.train(request, quiet, stop.signal).catch((error: Error) => error.message);
+    heard = quiet;
+    return answer;
+  }
 
   it.each(
     [
@@ -372,21 +374,19 @@ describe('a shard that is stopped', () => {
     const request = await requestOf(recipe, n, `stop-${stage}-${of}`);
     for (let index = 0; index < of; index++) {
       const shard = { index, of };
-      const whole = await open().train({ ...request, shard }, quiet, never());
+      const whole = await shared.train({ ...request, shard }, quiet, never());
       const mine = Array.from({ length: 6 }, (_, step) => step).filter((step) => step % of === index);
       const stops = [...new Set([philox(1, stage, of, n).int(mine.length - 1) + 1, mine.length - 1])];
       for (const at of stops.sort()) {
-        const { trainer, signal } = stopAt(stage, mine[at]);
-        await expect(trainer.train({ ...request, shard }, quiet, signal)).rejects.toThrow('preempted');
+        expect(await stopAt(stage, mine[at], { ...request, shard })).toBe('preempted');
         expect(await store.readRef(partialRef(request.runId, request.round, shard))).not.toBeNull();
       }
       const read: number[] = [];
-      const rest = open(
-        spied(({ stream, first }) => {
-          if (stream === stage) read.push(first / 4);
-        }),
-      );
-      const result = await rest.train({ ...request, shard }, quiet, never());
+      heard = ({ stream, first }) => {
+        if (stream === stage) read.push(first / 4);
+      };
+      const result = await open().train({ ...request, shard }, quiet, never());
+      heard = quiet;
       expect(blobsOf(result)).toEqual(blobsOf(whole));
       expect(result.metrics.loss).toEqual(whole.metrics.loss);
       expect(result.metrics.terms).toEqual(whole.metrics.terms);
@@ -411,8 +411,10 @@ describe('a shard that is stopped', () => {
     const starts = new Promise<void>((resolve) => {
       started = resolve;
     });
-    const trainer = open(spied(({ stream }) => stream === 'pretrain' && started()));
-    const training = trainer.train(request, quiet, stop.signal).catch((error: Error) => error);
+    heard = ({ stream }) => {
+      if (stream === 'pretrain') started();
+    };
+    const training = shared.train(request, quiet, stop.signal).catch((error: Error) => error);
     await starts;
     setTimeout(() => stop.abort(new Error('preempted')), 200);
     expect(await training).toMatchObject({ message: 'preempted' });
@@ -427,16 +429,15 @@ describe('a shard that is stopped', () => {
     const request = await requestOf(recipe, 1, 'early');
     const stop = new AbortController();
     stop.abort(new Error('preempted'));
-    await expect(open().train(request, quiet, stop.signal)).rejects.toThrow('preempted');
+    await expect(shared.train(request, quiet, stop.signal)).rejects.toThrow('preempted');
     expect(await store.listRefs('runs/early')).toEqual([]);
   });
 
   it('starts anew, and says so in the log, where its partial state is of no use', async () => {
     const request = await requestOf(recipe, 1, 'damaged');
     const ref = partialRef('damaged', request.round, { index: 0, of: 1 });
-    const whole = blobsOf(await open().train(request, quiet, never()));
-    const { trainer, signal } = stopAt('pretrain', 3);
-    await expect(trainer.train(request, quiet, signal)).rejects.toThrow('preempted');
+    const whole = blobsOf(await shared.train(request, quiet, never()));
+    expect(await stopAt('pretrain', 3, request)).toBe('preempted');
     const good = (await store.readRef(ref)) as Record<string, unknown> & { state: { sha256: string }; loss: number[] };
     const tensors = new Map(decodeSafetensors(await store.get(good.state.sha256), 'it').tensors) as Map<
       string,
@@ -465,10 +466,9 @@ describe('a shard that is stopped', () => {
       ],
     ];
     const log = vi.spyOn(console, 'error').mockImplementation(() => {});
-    const fresh = open();
     const startsAnew = async (why: string) => {
       log.mockClear();
-      expect(blobsOf(await fresh.train(request, quiet, never())), why).toEqual(whole);
+      expect(blobsOf(await shared.train(request, quiet, never())), why).toEqual(whole);
       expect(log.mock.calls.flat().join('\n')).toContain(why);
     };
     try {
@@ -493,50 +493,42 @@ describe('a shard that is stopped', () => {
 });
 
 describe('learning', () => {
-  it('comes as far with shards as without, and moves far fewer bytes', async () => {
+  it('comes nearly as far with shards as without at equal samples, and moves far fewer bytes', async () => {
     const stages = [
-      { stage: 'pretrain', batch: 8, lr: 5e-3, warmup: 4, steps: 96, roundSteps: 48 },
-      { ...STAGES[1] },
-      { ...STAGES[2] },
+      { stage: 'pretrain', batch: 8, lr: 5e-3, warmup: 4, steps: 240, roundSteps: 60 },
+      ...STAGES.slice(1),
     ];
-    const start = (await chainOf(recipeOf(STAGES)))[0];
-    const rows: string[] = [];
-    const losses: number[] = [];
+    const gained: number[] = [];
     for (const of of [1, 2, 4]) {
-      const recipe = recipeOf(stages, {
-        encoder: { patchSize: 4, projection: 6, ...small },
-        shards: { max: of, delta: 'fp16' },
-      });
-      const trainer = open();
-      let base = start;
-      let metrics = { probe: { before: 0, after: 0, gap: null as number | null } };
+      const recipe = recipeOf(stages, { shards: { max: of, delta: 'fp16' } });
+      let base = (await chainOf(recipeOf(STAGES)))[0];
+      const probes: number[] = [];
       let sent = 0;
-      let bytes = 0;
+      let gradients = 0;
       for (const round of roundsOf(recipe).filter(({ stage }) => stage === 'pretrain')) {
-        const request = { recipe, recipeDir: folder, round, base };
+        const request = { runId: `learning-${of}`, recipe, recipeDir: folder, round, base };
         if (of === 1) {
-          const result = await trainer.train({ runId: 'run', ...request }, quiet, never());
+          const result = await shared.train(request, quiet, never());
           base = await commit(store, recipe, round, base, result);
-          metrics = result.metrics;
+          probes.push(result.metrics.probe.before, result.metrics.probe.after);
         } else {
-          const merged = await trainShards(trainer, store, request, of);
-          ({ id: base, metrics } = merged);
-          sent += merged.parts.reduce((sum, { result }) => sum + result.delta.size, 0);
-          const delta = decodeDelta(await store.get(merged.parts[0].result.delta.sha256), '');
-          bytes = Object.values(delta).reduce((sum, { data }) => sum + 4 * data.length, 0);
+          const { id, parts, metrics } = await trainShards(shared, store, request, of);
+          base = id;
+          probes.push(metrics.probe.before, metrics.probe.after);
+          sent += parts.reduce((sum, { result }) => sum + result.delta.size, 0);
+          const delta = decodeDelta(await store.get(parts[0].result.delta.sha256), '');
+          gradients = Object.values(delta).reduce((bytes, { data }) => bytes + 4 * data.length, 0);
         }
       }
-      // A ring all-reduce sends 2 (K − 1) / K gradients a worker and step; here a worker sends its move once a round.
-      const ratio = of > 1 ? (((2 * (of - 1)) / of) * bytes) / (sent / 96) : null;
-      losses.push(metrics.probe.after);
-      rows.push(
-        `K = ${of}: probe loss ${metrics.probe.after.toFixed(4)}, moves ${(sent / 96).toFixed(0)} B a step${ratio ? `, ${ratio.toFixed(1)} × less than an fp32 all-reduce` : ''}`,
-      );
-      if (of > 1) expect(ratio).toBeGreaterThan(10);
+      const [before, after] = [probes[0], probes[probes.length - 1]];
+      gained.push(before - after);
+      // In a ring all-reduce each worker sends 2 (K − 1) / K of the gradients in each of its steps.
+      const ratio = ((2 * (of - 1)) / of) * (gradients / (sent / 240));
+      const bytes =
+        of > 1 ? `; ${(sent / 240).toFixed(0)} B sent a step, ${ratio.toFixed(1)} × less than all-reduce` : '';
+      console.log(`K = ${of}: loss on fixed pictures ${before.toFixed(4)} -> ${after.toFixed(4)}${bytes}`);
+      if (of > 1) expect(ratio, 'limited by the tiny model’s headers').toBeGreaterThan(20);
     }
-    console.log(rows.join('\n'));
-    const before = (await readCheckpoint(store, start)).step;
-    expect(before).toBe(0);
-    for (const loss of losses) expect(loss).toBeLessThan(losses[0] + 0.25);
+    for (const each of gained) expect(each).toBeGreaterThan(0.8 * gained[0]);
   });
 });

@@ -81,17 +81,16 @@ export async function trainAndCommit(
 export async function trainShards(
   trainer: Trainer,
   store: Store,
-  given: { recipe: Recipe; recipeDir: string; round: Round; base: string },
+  given: { runId: string; recipe: Recipe; recipeDir: string; round: Round; base: string },
   of: number,
 ): Promise<TrainedRound & { parts: MergeRequest['shards'] }> {
   const { recipe, round, base } = given;
-  const request = { runId: 'run', ...given };
   const parts: (Shard & { result: DeltaResult })[] = [];
   for (let index = 0; index < of; index++) {
-    const result = await trainer.train({ ...request, shard: { index, of } }, () => {}, new AbortController().signal);
+    const result = await trainer.train({ ...given, shard: { index, of } }, () => {}, new AbortController().signal);
     parts.push({ index, of, result: result as DeltaResult });
   }
-  const merged = await trainer.merge({ ...request, shards: parts }, () => {});
+  const merged = await trainer.merge({ ...given, shards: parts }, () => {});
   const id = await commit(store, recipe, round, base, merged);
   return { id, stage: round.stage, metrics: merged.metrics, parts };
 }
