@@ -71,7 +71,9 @@ it('computes shards, and merges them into a checkpoint', { timeout: 120_000 }, a
   await commit(round, base, merged);
 });
 
-it('leaves where it was when it is told to end, and the next process goes on to the same bits', { timeout: 120_000 }, async () => {
+it('leaves where it was when it is told to end, and the next process goes on to the same bits', {
+  timeout: 120_000,
+}, async () => {
   const shard = { index: 1, of: 2 };
   const request = { ...rest, round, base, shard };
   const whole = deltaResultSchema.parse(await engine.run(request));
