@@ -40,8 +40,10 @@ export async function mergeRound(
   const parts = inOrder(request);
   const start = startingParameters(branch, base, recipe);
   const before = await branch.probe((name) => start[name].data);
-  report({ step: 0, steps: parts.length, text: 'merging the shards' });
-  const delta = await mean(parts, (part) => readDelta(store, part.result.delta, branch, nameOfShard(round, part)));
+  const delta = await mean(parts, (part) => {
+    report({ step: parts.indexOf(part), steps: parts.length, text: 'merging the shards' });
+    return readDelta(store, part.result.delta, branch, nameOfShard(round, part));
+  });
   const { parameters, outer } = await step(store, base, request, start, delta);
   const after = await branch.probe((name) => parameters[name].data);
   checkAfter(after, round, branch.context.stage);

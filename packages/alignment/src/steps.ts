@@ -51,7 +51,12 @@ export async function takeSteps(request: StepsRequest, done: StepsDone): Promise
   const before = done.seconds;
   const started = now();
   let reported = started;
-  const batchOf = (i: number) => stepBatch(dataset, recipe, stage, numbers[i], networks);
+  const batchOf = (i: number) => {
+    const batch = stepBatch(dataset, recipe, stage, numbers[i], networks);
+    // It may fail while nobody waits for it; whoever takes the step hears of it.
+    batch.catch(() => {});
+    return batch;
+  };
   let next = taken < numbers.length ? batchOf(taken) : null;
   for (let i = taken; i < numbers.length; i++) {
     // Steps may compute without ever waiting for an event: let a stop be heard.
@@ -62,7 +67,6 @@ export async function takeSteps(request: StepsRequest, done: StepsDone): Promise
     }
     const batch = (await next) as Record<string, NumericArray>;
     next = i + 1 < numbers.length ? batchOf(i + 1) : null;
-    next?.catch(() => {});
     const out = await program.run({ ...batch, scalars: stepScalars(numbers[i], stage.steps, stage, updates + i) });
     if (!Number.isFinite(out.health[0])) {
       await program.settle();
