@@ -1,8 +1,9 @@
-// The train engine: the child process that computes rounds. It knows no queue; requests come from its worker.
+// The train engine: the child process that computes rounds and merges their shards. It knows no queue; requests come
+// from its worker.
 
 import { openData, type RecipeData, Trainer } from '@fovea/alignment';
 import { openStore, type Store } from '@fovea/artifacts';
-import { serveEngine, type TrainRequest } from '@fovea/jobs';
+import { type MergeRequest, serveEngine, type TrainRequest } from '@fovea/jobs';
 import { checkSources, type Recipe } from '@fovea/recipe';
 
 let open: { root: string; store: Store; trainer: Trainer } | null = null;
@@ -15,7 +16,7 @@ function datasetOf(recipe: Recipe, recipeDir: string, cacheDir: string): Promise
   return data.dataset;
 }
 
-serveEngine<TrainRequest>(async ({ storeRoot, cacheDir, sources, ...request }, { progress, signal }) => {
+serveEngine<TrainRequest | MergeRequest>(async ({ storeRoot, cacheDir, sources, ...request }, { progress, signal }) => {
   await checkSources({ ...request, sources }, { cacheDir, hasBegun: request.base !== null });
   if (open?.root !== storeRoot) {
     await open?.trainer.dispose();
@@ -26,5 +27,6 @@ serveEngine<TrainRequest>(async ({ storeRoot, cacheDir, sources, ...request }, {
       trainer: new Trainer({ store, openDataset: (recipe, dir) => datasetOf(recipe, dir, cacheDir) }),
     };
   }
-  return open.trainer.train(request, progress, signal);
+  const { trainer } = open;
+  return request.kind === 'merge' ? trainer.merge(request, progress) : trainer.train(request, progress, signal);
 });

@@ -2,18 +2,14 @@
 // what is being done now; and the operations, which are the only way that a request changes anything.
 
 import type { Checkpoint } from '@fovea/artifacts';
-import type { CommittedRound, RunEvent, RunRecord, ScoredCheckpoint } from '@fovea/jobs';
+import { type CommittedRound, controlSchema as recordSchema, type RunEvent, type RunRecord, type ScoredCheckpoint } from '@fovea/jobs';
 import type { Track } from '@fovea/recipe';
 import { z } from 'zod';
 
 /** `runs/<id>/control.json`: what operators want of a run. */
-export const controlSchema = z
-  .strictObject({
-    wants: z.enum(['run', 'pause', 'cancel']),
-    priority: z.int().min(1).max(1000).describe('Lower goes first.'),
-    deadline: z.iso.datetime().nullable(),
-  })
-  .meta({ title: 'Control' });
+export const controlSchema = recordSchema
+  .pick({ wants: true, priority: true, deadline: true })
+  .meta({ title: 'Control', description: 'Of the priorities lower goes first.' });
 export type Control = z.infer<typeof controlSchema>;
 
 export const workerSchema = z

@@ -3,20 +3,16 @@
 // connection serves every client, and a client that does not read holds one batch of events and no more.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { prefixOf, type RunEvent } from '@fovea/jobs';
-import type { Redis } from 'ioredis';
+import { type Fleet, keys, type RunEvent } from '@fovea/jobs';
 import type { FleetReads, StreamedEvent } from './backend.ts';
 
 /** A place in a stream as Redis writes it. */
 export const EVENT_ID = /^\d{1,18}(?:-\d{1,18})?$/;
 
 /** The `events` of a backend, of the streams that `publishEvent` writes. */
-export function redisEvents(
-  redis: Redis,
-  keyOf: (runId: string) => string = (runId) => `${prefixOf(runId)}:events`,
-): FleetReads['events'] {
+export function redisEvents({ redis, prefix }: Pick<Fleet, 'redis' | 'prefix'>): FleetReads['events'] {
   return async (runId, after, limit) => {
-    const key = keyOf(runId);
+    const key = keys.events(prefix, runId);
     const [entries, oldest] = await Promise.all([
       redis.xrange(key, `(${after}`, '+', 'COUNT', limit),
       after === '0' ? [] : redis.xrange(key, '-', '+', 'COUNT', 1),

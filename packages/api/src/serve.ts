@@ -8,7 +8,7 @@ import { type ApiOptions, createApi } from './server.ts';
 export interface ServeOptions extends ApiOptions {
   /** @defaultValue '127.0.0.1' */
   host?: string;
-  /** 0 for any that is free. @defaultValue 8787 */
+  /** 0 for any that is free. @defaultValue 7070 */
   port?: number;
 }
 
@@ -16,9 +16,9 @@ const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 
 /** Starts the server. The FoveaError says why it cannot listen there. */
-export async function serveApi({ host = '127.0.0.1', port = 8787, ...options }: ServeOptions): Promise<{
+export async function serveApi({ host = '127.0.0.1', port = 7070, ...options }: ServeOptions): Promise<{
   app: FastifyInstance;
-  /** `http://127.0.0.1:8787` */
+  /** `http://127.0.0.1:7070` */
   url: string;
   close(): Promise<void>;
 }> {

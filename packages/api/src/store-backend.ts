@@ -2,9 +2,9 @@
 // or a score names it: any other blob might be gigabytes of weights, and is nobody's business here.
 
 import { blobRefSchema, isUserError, readCheckpoint, type Store } from '@fovea/artifacts';
-import { committedRounds, listRuns, readRun, type ScoredCheckpoint } from '@fovea/jobs';
+import { committedRounds, listRuns, readControl, readRun, type ScoredCheckpoint } from '@fovea/jobs';
 import { z } from 'zod';
-import { controlSchema, type StoreReads } from './backend.ts';
+import type { StoreReads } from './backend.ts';
 import { ApiError } from './errors.ts';
 
 const hash = z.string().regex(/^[0-9a-f]{64}$/);
@@ -30,7 +30,12 @@ export function storeReads(store: Store): StoreReads {
   return {
     runs: () => listRuns(store),
     run: async (id) => ((await store.readRef(`runs/${id}/run.json`)) === null ? null : readRun(store, id)),
-    control: async (id) => (await read(`runs/${id}/control.json`, controlSchema)) ?? DEFAULT_CONTROL,
+    async control(id) {
+      const control = await readControl(store, id);
+      if (control === null) return DEFAULT_CONTROL;
+      const { wants, priority, deadline } = control;
+      return { wants, priority, deadline };
+    },
     rounds: (run) => committedRounds(store, run),
     async scores(id) {
       const refs = await store.listRefs(`runs/${id}/scores`);

@@ -2,7 +2,7 @@
 // in the store, which is created and never replaced. A stale worker can do neither, so all it leaves is garbage; and
 // committing a round twice gives what the first commit gave.
 
-import { type Checkpoint, writeCheckpoint } from '@fovea/artifacts';
+import { blobsOf, type Checkpoint, writeCheckpoint } from '@fovea/artifacts';
 import type { Redis } from 'ioredis';
 import { faultPoint } from './fault.ts';
 import { type Fleet, keys } from './fleet.ts';
@@ -75,8 +75,7 @@ export async function commitRound(
   const committed = await readRound(store, runId, track, token.round);
   if (committed) return committed;
   // A hash in a manifest is a promise: read back what the engine wrote before anything names it.
-  await store.get(manifest.weights.sha256);
-  if (manifest.optimizer) await store.get(manifest.optimizer.sha256);
+  for (const { sha256 } of blobsOf(manifest)) await store.get(sha256);
   await faultPoint('commit-checked');
   const checkpoint = await writeCheckpoint(store, manifest);
   await faultPoint('commit-written');

@@ -89,16 +89,16 @@ function depthExceeds(document: object, most: number): boolean {
 }
 
 /**
- * Hash of all that decides the numbers: the resolved recipe without its name and without where it is computed, how it is
- * judged and what is kept of it, and the files of the user's that it names, which `recipeSources` finds. Rounds that are
- * never cut into shards are ordinary training, whatever `shards` says else.
+ * Hash of all that decides the numbers: the resolved recipe and the files of the user's that it names, which
+ * `recipeSources` finds, without its name and without where it is computed, how it is judged and what is kept of it. Rounds
+ * that are never cut into shards are ordinary training, whatever `shards` says else.
  */
 export function recipeHash(recipe: Recipe, sources: Sources = {}): string {
   const { name: _name, eval: _eval, keep: _keep, shards, ...rest } = recipe;
   const { memory: _memory, ...engine } = recipe.engine;
+  const decides = { ...rest, engine, ...(shards.max > 1 && { shards }) };
   const named = Object.keys(sources).length > 0 ? { sources } : {};
-  const decides = { ...rest, engine, ...(shards.max > 1 && { shards }), ...named };
-  return sha256Hex(new TextEncoder().encode(canonicalJson(decides)));
+  return sha256Hex(new TextEncoder().encode(canonicalJson({ ...decides, ...named })));
 }
 
 async function locate(nameOrFile: string): Promise<{ file: string; dir: string }> {
