@@ -22,6 +22,8 @@ import {
   updateRun,
   type WorkerInfo,
 } from '@fovea/jobs';
+import { withSpan } from '@fovea/trackers/traces';
+import type { Observer } from './observer.ts';
 import { type Outcome, Planner, waitsFor } from './planner.ts';
 import { Preemption } from './preemption.ts';
 
@@ -30,8 +32,15 @@ export interface CoordinatorOptions {
   /** The one run of a private fleet; null for all that were submitted. */
   only?: string | null;
   scoreAfter?: 'commit' | 'training';
+  /** Told what happens; see `Observer`. */
+  observer?: Observer | null;
   /** Milliseconds since 1970. */
   now?: () => number;
+}
+
+/** How a run's record looks once it does not go on. */
+interface Ending extends Pick<RunRecord, 'error'> {
+  status: 'paused' | 'cancelled' | 'failed' | 'completed';
 }
 
 interface Going {
@@ -59,7 +68,7 @@ export class Coordinator {
   #swept = Number.NEGATIVE_INFINITY;
 
   constructor(options: CoordinatorOptions) {
-    this.#options = { only: null, scoreAfter: 'commit', now: Date.now, ...options };
+    this.#options = { only: null, scoreAfter: 'commit', observer: null, now: Date.now, ...options };
     this.book = new JobBook(options.fleet, (error) => console.error(`${timestamp()} queue: ${error.message}`));
     this.#preemption = new Preemption(options.fleet, this.book, this.#options.now);
   }
@@ -179,8 +188,11 @@ export class Coordinator {
       return this.#fail(id, `The run had not ended by its deadline ${deadline}; resume it with a later one.`, true);
     }
     try {
-      const outcome = await going.planner.reconcile(this.#workers);
+      const outcome = await withSpan('reconcile', undefined, { 'fovea.run': id }, () =>
+        going.planner.reconcile(this.#workers),
+      );
       going.faults = 0;
+      this.#options.observer?.changed(going.planner.run, going.planner.committed);
       await this.#tell(id, going);
       if (outcome.state !== 'working') await this.#conclude(id, outcome);
     } catch (error) {
@@ -214,10 +226,11 @@ export class Coordinator {
     await this.book.removeRun(id);
   }
 
-  async #end(id: string, changes: Pick<RunRecord, 'status' | 'error'>, event: RunEvent): Promise<void> {
+  async #end(id: string, changes: Ending, event: RunEvent): Promise<void> {
     const { fleet, now } = this.#options;
     this.#going.delete(id);
     await updateRun(fleet.store, id, changes, new Date(now()));
     await publishEvent(fleet, id, event).catch(() => undefined);
+    await this.#options.observer?.ended(id, changes.status);
   }
 }

@@ -2,9 +2,11 @@
 // fleet's ends with its run; a lasting one's when it is asked to.
 
 import { onControl, readRun, runProcess, timestamp } from '@fovea/jobs';
+import { startTracing } from '@fovea/trackers/traces';
 import { Bell } from './bell.ts';
 import { Coordinator } from './coordinator.ts';
 import { Ears } from './ears.ts';
+import { Observer } from './observer.ts';
 
 /** The coordinator looks at least this often, whatever Redis tells it. */
 const POLL_MS = 1000;
@@ -16,7 +18,12 @@ await runProcess(async (context) => {
   const bell = new Bell(POLL_MS);
   signal.addEventListener('abort', () => bell.ring(), { once: true });
   const scoreAfter = process.env.FOVEA_SCORE_AFTER === 'training' ? 'training' : 'commit';
-  const coordinator = new Coordinator({ fleet, only, scoreAfter });
+  const tracing = await startTracing({ serviceName: 'fovea-coordinator', say: (text) => console.error(text) });
+  const observer = new Observer(fleet);
+  const coordinator = new Coordinator({ fleet, only, scoreAfter, observer });
+  // A private fleet has one user, who sits before it.
+  const endHttp =
+    only === null ? await (await import('./http.ts')).serveHttp(context, coordinator.book, observer) : null;
   const control = context.open();
   await onControl(control, fleet.prefix, (message) => {
     if (message.type === 'run') coordinator.hear(message.run);
@@ -29,7 +36,10 @@ await runProcess(async (context) => {
     for (let faults = 0; !signal.aborted; await bell.wait()) {
       try {
         if (only !== null) coordinator.hear(only);
+        const began = performance.now();
         await coordinator.look();
+        const seconds = (performance.now() - began) / 1000;
+        await observer.looked(coordinator.book, coordinator.workers, coordinator.running, seconds);
         await ears.open();
         if (await isOver()) return;
         faults = 0;
@@ -42,6 +52,8 @@ await runProcess(async (context) => {
   })();
   const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
   await Promise.race([ended, stopped]);
+  await Promise.all([endHttp?.(), observer.close()]);
+  await tracing.close();
   if (signal.aborted) return;
   control.disconnect();
   await Promise.all([ears.close(), coordinator.close()]);

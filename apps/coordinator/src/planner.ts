@@ -30,6 +30,7 @@ import {
   type WorkerInfo,
 } from '@fovea/jobs';
 import { planOf, type Round, type Track } from '@fovea/recipe';
+import { inject } from '@fovea/trackers/traces';
 import type { Job } from 'bullmq';
 import { judgeRetention } from './gate.ts';
 
@@ -81,6 +82,11 @@ export class Planner {
 
   get run(): RunRecord {
     return this.#options.run;
+  }
+
+  /** Committed rounds as of the last look. */
+  get committed(): ReadonlyMap<Track, readonly CommittedRound[]> {
+    return this.#committed;
   }
 
   set priority(priority: number) {
@@ -335,7 +341,8 @@ export class Planner {
 
   #jobBase() {
     const { id, session } = this.run;
-    return { version: JOB_VERSION as typeof JOB_VERSION, run: id, session };
+    const trace = inject();
+    return { version: JOB_VERSION as typeof JOB_VERSION, run: id, session, ...(trace && { trace }) };
   }
 }
 

@@ -2,7 +2,13 @@
 // what is being done now; and the operations, which are the only way that a request changes anything.
 
 import type { Checkpoint } from '@fovea/artifacts';
-import { type CommittedRound, controlSchema as recordSchema, type RunEvent, type RunRecord, type ScoredCheckpoint } from '@fovea/jobs';
+import {
+  type CommittedRound,
+  type RunEvent,
+  type RunRecord,
+  controlSchema as recordSchema,
+  type ScoredCheckpoint,
+} from '@fovea/jobs';
 import type { Track } from '@fovea/recipe';
 import { z } from 'zod';
 

@@ -1,10 +1,10 @@
 import { connect as connectSocket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { prefixOf, publishEvent, type RunEvent } from '@fovea/jobs';
+import { keys, publishEvent, type RunEvent } from '@fovea/jobs';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type TestApi, testApi } from '../test-fixtures/api.ts';
-import { testRun } from '../test-fixtures/fleet.ts';
+import { PREFIX, testRun } from '../test-fixtures/fleet.ts';
 import { redisEvents } from './events.ts';
 
 let api: TestApi;
@@ -23,7 +23,8 @@ beforeEach(async () => {
 
 const event = (n: number, size = 0): RunEvent => ({ type: 'failed', message: `${n}:${'x'.repeat(size)}`, user: false });
 const publish = async (count: number, size = 0) => {
-  for (let i = 0; i < count; i++) await publishEvent(api.fleet.redis, id, event(published++, size));
+  for (let i = 0; i < count; i++)
+    await publishEvent({ redis: api.fleet.redis, prefix: PREFIX }, id, event(published++, size));
 };
 
 interface Sent {
@@ -118,7 +119,7 @@ test('?after starts behind an event, Last-Event-ID wins over it, and follow=fals
 test('events that were dropped since the last visit are told as a gap, none where none were', async () => {
   await publish(10);
   const { sent } = await follow({ query: '?follow=false' }, () => false);
-  await api.fleet.redis.xtrim(`${prefixOf(id)}:events`, 'MAXLEN', 4);
+  await api.fleet.redis.xtrim(keys.events(PREFIX, id), 'MAXLEN', 4);
   const [late, current] = await Promise.all(
     [sent[2].id, sent[7].id].map((after) => follow({ after, query: '?follow=false' }, () => false)),
   );
@@ -183,7 +184,9 @@ test('a Redis that is gone is a sentence with 503, and no run at all is 404', as
     retryStrategy: () => null,
   });
   gone.on('error', () => undefined);
-  const other = await api.another({ backend: { ...api.fleet.backend, events: redisEvents(gone) } });
+  const other = await api.another({
+    backend: { ...api.fleet.backend, events: redisEvents({ redis: gone, prefix: PREFIX }) },
+  });
   const answer = await fetch(`${other.url}/v1/runs/${id}/events`, {
     headers: { authorization: `Bearer ${api.tokens.read}` },
   });

@@ -4,6 +4,7 @@ export * from './auth.ts';
 export * from './backend.ts';
 export * from './errors.ts';
 export * from './events.ts';
+export * from './fleet-backend.ts';
 export * from './recipes.ts';
 export * from './serve.ts';
 export * from './server.ts';

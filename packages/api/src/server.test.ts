@@ -80,14 +80,14 @@ test('a hash is looked up only where a run names it: weights are not read, a new
 
 test('the fleet: workers, pools, suites, recipes, logs, metrics, health', async () => {
   const { run } = api.fleet;
-  expect((await get('/v1/workers')).workers).toMatchObject([{ name: 'train-0', device: 'cpu', memory: null }]);
-  expect((await get('/v1/pools')).pools).toMatchObject([{ queue: 'fovea-train', waiting: 1 }]);
+  expect((await get('/v1/workers')).workers).toMatchObject([{ name: 'train-0', device: 'cpu', memory: 8 }]);
+  expect((await get('/v1/pools')).pools).toMatchObject([{ queue: 'train-cpu-8g', waiting: 1 }]);
   expect(await get('/v1/suites')).toEqual({ suites: [{ name: 'retention', version: '1' }] });
   expect((await get('/v1/recipes')).recipes).toContain('emoji');
-  expect((await get(`/v1/runs/${run.id}/logs?limit=3`)).lines[0].text).toBe('at most 3');
+  expect((await get(`/v1/runs/${run.id}/logs?limit=3`)).lines[0].text).toBe('a line');
   const metrics = await api.call('/metrics');
   expect(metrics.headers.get('content-type')).toMatch(/^text\/plain; version=0\.0\.4/);
-  expect(await metrics.text()).toContain('fovea_queue_jobs{queue="fovea-train",state="waiting"} 1');
+  expect(await metrics.text()).toContain('fovea_jobs{queue="train-cpu-8g",state="waiting"} 1');
   for (const url of ['/healthz', '/readyz'])
     expect(await (await api.call(url, { token: '' })).json()).toEqual({ status: 'ok' });
 });
@@ -103,7 +103,7 @@ test('a recipe is submitted as text, as a document and as a preset with override
   const { recipe } = shown;
   expect((await submit({ recipe }, api.tokens.submit)).status).toBe(201);
   const preset = await submit({ preset: 'smoke', deadline: '2026-12-01T00:00:00Z' });
-  expect(await preset.json()).toMatchObject({ source: 'smoke', status: 'running' });
+  expect(await preset.json()).toMatchObject({ source: 'smoke', status: 'submitted' });
 });
 
 test('runs are listed page by page, and by status', async () => {
@@ -306,9 +306,9 @@ test('bull-board shows the queue and changes nothing, unless it was told that it
   expect(file.headers.get('content-type')).toBe('text/javascript; charset=utf-8');
   expect((await file.text()).length).toBeGreaterThan(10_000);
   expect((await api.call('/queues/static/..%2f..%2fpackage.json')).status).toBe(404);
-  const { queues } = await get('/queues/api/queues?activeQueue=fovea-train&status=latest');
-  expect(queues[0]).toMatchObject({ name: 'fovea-train', readOnlyMode: true, counts: { prioritized: 1 } });
-  const pause = '/queues/api/queues/fovea-train/pause';
+  const { queues } = await get('/queues/api/queues?activeQueue=train-cpu-8g&status=latest');
+  expect(queues[0]).toMatchObject({ name: 'train-cpu-8g', readOnlyMode: true, counts: { prioritized: 1 } });
+  const pause = '/queues/api/queues/train-cpu-8g/pause';
   expect((await api.send('PUT', pause)).status).toBe(404);
   const writable = await api.another({ board: { queues: () => [api.fleet.queue], writable: true } });
   const put = (token: string) =>

@@ -1,26 +1,28 @@
 // A fleet for the tests of the API: a real store with a run whose rounds, scores and report are committed by the
 // functions that workers use, a real Redis with its events and queues, and operations that write what they are told into
-// the store. Workers and logs, which nothing in these tests runs, are fixed lists.
+// the store.
 
 import path from 'node:path';
-import { type Checkpoint, canonicalJson, FoveaError, type Store } from '@fovea/artifacts';
+import { type Checkpoint, canonicalJson, type Store } from '@fovea/artifacts';
 import {
   bullmq,
   commitRound,
   connect,
-  createRun,
   ensureRedis,
+  type Fleet,
+  JobBook,
   type OwnedRedis,
-  prefixOf,
   publishEvent,
+  Registration,
   type RunRecord,
-  updateRun,
+  rebuildRuns,
+  writeLog,
 } from '@fovea/jobs';
 import { planOf } from '@fovea/recipe';
 import type { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { metrics, testRun } from '../../jobs/test-fixtures/run.ts';
-import { type ApiBackend, makeToken, parseTokens, redisEvents, SCOPES, type Scope, storeReads } from '../src/index.ts';
+import { type ApiBackend, fleetBackend, makeToken, parseTokens, SCOPES, type Scope } from '../src/index.ts';
 
 export { RECIPE_TEXT, recipe, testRun } from '../../jobs/test-fixtures/run.ts';
 
@@ -42,6 +44,7 @@ export interface TestFleet {
   close(): Promise<void>;
 }
 
+export const PREFIX = 'api-test';
 export const REPORT = '<!doctype html><title>tiny</title><script>1</script>';
 
 /** One token for each scope and their lines. */
@@ -58,7 +61,15 @@ export async function testFleet(dir: string): Promise<TestFleet> {
   const server = await ensureRedis({ root: dir, runId: 'api' });
   const redis = connect(server.url, { mode: 'hasty', onError: () => undefined });
   const { store, run } = await testRun(path.join(dir, 'store'));
-  const { checkpoint, weights } = await commitAll(store, redis, run);
+  const fleet = { redis, store, prefix: PREFIX };
+  await rebuildRuns(fleet, run.id);
+  const about = { name: 'train-0', host: 'h', pid: 7, role: 'train', device: 'cpu', memory: 8 } as const;
+  const worker = await Registration.begin(fleet, {
+    ...about,
+    engines: { ort: '1' },
+    startedAt: '2026-11-01T10:20:30.000Z',
+  });
+  const { checkpoint, weights } = await commitAll(fleet, run);
   const card = { version: 1, checkpoint, role: 'aligned', results: [{ suite: 'retention', value: 0.5 }] };
   const { sha256: scorecard } = await store.put(new TextEncoder().encode(canonicalJson(card)));
   await store.writeRef(`runs/${run.id}/scores/aligned-1.json`, { checkpoint, role: 'aligned', round: 1, scorecard });
@@ -66,12 +77,16 @@ export async function testFleet(dir: string): Promise<TestFleet> {
     report: await store.put(new TextEncoder().encode(REPORT)),
     summary: await store.put(new TextEncoder().encode(canonicalJson({ run: run.id, status: 'completed' }))),
   });
-  const queue = new (bullmq().Queue)('fovea-train', { connection: connect(server.url), prefix: prefixOf(run.id) });
+  const queue = new (bullmq().Queue)('train-cpu-8g', { connection: connect(server.url), prefix: PREFIX });
   await queue.add('shard', { round: 0 }, { jobId: 'shard-trunk-0-0', priority: 1 });
   const told: string[] = [];
-  const backend = backendOf(store, redis, told);
+  const book = new JobBook(fleet, () => undefined);
+  const backend = backendOf(fleet, book, told);
+  await writeLog(fleet, run.id, 'a line', new Date('2026-11-01T10:20:30.000Z'));
   const close = async () => {
+    await worker.end();
     await queue.close();
+    await book.close();
     redis.disconnect();
     await server.stop();
   };
@@ -79,7 +94,8 @@ export async function testFleet(dir: string): Promise<TestFleet> {
 }
 
 /** Commits every round of the run's plan as a merge job does, and tells of it. */
-async function commitAll(store: Store, redis: Redis, run: RunRecord): Promise<{ checkpoint: string; weights: string }> {
+async function commitAll(fleet: Fleet, run: RunRecord): Promise<{ checkpoint: string; weights: string }> {
+  const { store } = fleet;
   let last = { checkpoint: '', weights: '' };
   for (const [track, rounds] of planOf(run.recipe)) {
     for (const round of rounds) {
@@ -99,8 +115,8 @@ async function commitAll(store: Store, redis: Redis, run: RunRecord): Promise<{ 
       };
       const token = { session: 1, round: round.round, attempt: 1 };
       const record = { step: manifest.step, stage: round.stage, metrics, committedAt: '2026-11-01T10:20:30.000Z' };
-      const { checkpoint } = await commitRound({ redis, store, runId: run.id, track }, token, manifest, record);
-      await publishEvent(redis, run.id, {
+      const { checkpoint } = await commitRound(fleet, { runId: run.id, track }, token, manifest, record);
+      await publishEvent(fleet, run.id, {
         type: 'scored',
         track,
         round: round.round,
@@ -114,73 +130,28 @@ async function commitAll(store: Store, redis: Redis, run: RunRecord): Promise<{ 
   return last;
 }
 
-function backendOf(store: Store, redis: Redis, told: string[]): ApiBackend {
-  const reads = storeReads(store);
-  const at = () => new Date('2026-11-02T00:00:00Z');
-  const want = async (id: string, changes: object) =>
-    store.writeRef(`runs/${id}/control.json`, { ...(await reads.control(id)), ...changes });
+/** The real backend; what it is told to do is written down on the way. */
+function backendOf(fleet: Fleet, book: JobBook, told: string[]): ApiBackend {
+  const now = () => new Date('2026-11-02T00:00:00Z');
+  const suites = async () => [{ name: 'retention', version: '1' }];
+  const metrics = async () => '# TYPE fovea_jobs gauge\nfovea_jobs{queue="train-cpu-8g",state="waiting"} 1\n';
+  const backend = fleetBackend({ fleet, book, suites, metrics, now });
+  const noting =
+    <A extends [string, ...unknown[]], R>(name: string, act: (...args: A) => Promise<R>) =>
+    (...args: A) => {
+      told.push(`${name} ${args[0]}`);
+      return act(...args);
+    };
   return {
-    ...reads,
-    events: redisEvents(redis),
-    workers: async () => [
-      {
-        name: 'train-0',
-        host: 'h',
-        pid: 7,
-        role: 'train',
-        device: 'cpu',
-        memory: null,
-        pool: 'train-cpu',
-        engines: ['ort'],
-        startedAt: '2026-11-01T10:20:30.000Z',
-        seenAt: '2026-11-01T10:20:31.000Z',
-        job: null,
-      },
-    ],
-    pools: async () => [
-      {
-        queue: 'fovea-train',
-        role: 'train',
-        device: 'cpu',
-        memory: null,
-        workers: 1,
-        waiting: 1,
-        active: 0,
-        delayed: 0,
-        failed: 0,
-      },
-    ],
-    suites: async () => [{ name: 'retention', version: '1' }],
-    log: async (_id, { limit }) => ({
-      lines: [{ at: '2026-11-01T10:20:30.000Z', text: `at most ${limit}` }],
-      last: '1-0',
-    }),
-    metrics: async () => '# TYPE fovea_queue_jobs gauge\nfovea_queue_jobs{queue="fovea-train",state="waiting"} 1\n',
-    ready: async () => (await redis.ping()) === 'PONG',
-    submit: async ({ priority, deadline, ...about }) => {
-      const run = await createRun(store, about, at());
-      await want(run.id, { ...(priority ? { priority } : {}), ...(deadline ? { deadline } : {}) });
+    ...backend,
+    async submit(submission) {
+      const run = await backend.submit(submission);
       told.push(`submit ${run.id}`);
       return run;
     },
-    pause: async (id) => {
-      told.push(`pause ${id}`);
-      await want(id, { wants: 'pause' });
-    },
-    resume: async (id) => {
-      told.push(`resume ${id}`);
-      await want(id, { wants: 'run' });
-      await updateRun(store, id, { status: 'running', error: null }, at());
-    },
-    cancel: async (id) => {
-      told.push(`cancel ${id}`);
-      if ((await reads.control(id)).wants === 'cancel')
-        throw new FoveaError(`The run ${id} is cancelled already; nothing is left to cancel.`);
-      await want(id, { wants: 'cancel' });
-    },
-    change: async (id, changes) => {
-      told.push(`change ${id}`);
-      await want(id, changes);
-    },
+    pause: noting('pause', backend.pause),
+    resume: noting('resume', backend.resume),
+    cancel: noting('cancel', backend.cancel),
+    change: noting('change', backend.change),
   };
 }

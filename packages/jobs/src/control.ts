@@ -104,6 +104,8 @@ export async function cancelRun(fleet: Fleet, runId: string): Promise<void> {
   await change(fleet, runId, (control, run) => {
     if (run.status === 'completed')
       throw new FoveaError(`The run ${runId} is completed, so there is nothing to cancel.`);
+    if (control.wants === 'cancel')
+      throw new FoveaError(`The run ${runId} is cancelled already; nothing is left to cancel.`);
     return { ...control, wants: 'cancel' };
   });
 }

@@ -87,3 +87,11 @@ export function workerOptions(name: string, env: NodeJS.ProcessEnv = process.env
     runRetryDelay: 1000,
   };
 }
+
+/** What a span or a log line says of a job: ids and numbers, nothing of the user's. */
+export function aboutJob(data: JobData): Record<string, string | number> {
+  const about = { 'fovea.run': data.run, 'fovea.session': data.session };
+  if (data.kind === 'report') return about;
+  const { track, round } = data.kind === 'score' ? data : data.round;
+  return { ...about, 'fovea.track': track, 'fovea.round': round };
+}
