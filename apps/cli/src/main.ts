@@ -16,6 +16,7 @@ const COMMANDS: Record<string, () => Promise<{ default: CommandDef<any> }>> = {
   coordinator: () => import('./commands/coordinator.ts'),
   worker: () => import('./commands/worker.ts'),
   workers: () => import('./commands/workers.ts'),
+  token: () => import('./commands/token.ts'),
   runs: () => import('./commands/runs.ts'),
   eval: () => import('./commands/eval.ts'),
   compare: () => import('./commands/compare.ts'),

@@ -73,7 +73,7 @@ export class TestFleet {
   }
 
   coordinator(env?: NodeJS.ProcessEnv): void {
-    this.start('coordinator', ['coordinator'], env);
+    this.start('coordinator', ['coordinator', '--port', '0'], env);
   }
 
   worker(role: 'train' | 'eval', name: string, env?: NodeJS.ProcessEnv): void {
