@@ -389,6 +389,55 @@ test('a job goes to a worker that has what it needs, and moves when only others 
   expect(await book.queue('train-cpu-80g').getJobs()).toHaveLength(2);
 });
 
+test('where only the newest is to be scored, older ones that wait are dropped, and the last never is', async () => {
+  run = { ...run, recipe: { ...run.recipe, eval: { ...run.recipe.eval, newestOnly: true } } };
+  await commit('trunk', 0, 1, 2);
+  await commit('aligned', 0);
+  const one = planner();
+  await one.reconcile();
+  expect(await ids('eval')).toEqual(['score-aligned-0', 'score-trunk-2']);
+  await commit('aligned', 1);
+  await one.reconcile();
+  expect(await ids('eval')).toEqual(['score-aligned-1', 'score-trunk-2']);
+  await commit('control', 0, 1);
+  const scores = work('eval', async (data) => note(data));
+  await finished(scores, 2);
+  const last = finished(scores, 1);
+  await one.reconcile();
+  await last;
+  await one.reconcile();
+  expect(await ids('eval')).toContain('report');
+  expect((await store.listRefs(`runs/${run.id}/scores`)).map((ref) => ref.split('/').at(-1))).toEqual([
+    'aligned-1.json',
+    'control-1.json',
+    'trunk-2.json',
+  ]);
+});
+
+test('a queue can be told how many jobs may be worked on at once', async () => {
+  await book.limit('eval-cpu-0g', 1);
+  await commit('trunk', 0, 1, 2);
+  await commit('aligned', 0, 1);
+  await planner().reconcile();
+  let now = 0;
+  let most = 0;
+  const each = async (data: JobData) => {
+    most = Math.max(most, ++now);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    now--;
+    await note(data);
+  };
+  const both = [work('eval', each), work('eval', each)];
+  let left = 3;
+  await new Promise<void>((resolve) => {
+    for (const worker of both) worker.on('completed', () => --left === 0 && resolve());
+  });
+  expect(most).toBe(1);
+  expect((await book.counts()).find(({ queue }) => queue === 'eval-cpu-0g')?.limit).toBe(1);
+  await book.limit('eval-cpu-0g', null);
+  expect((await book.counts()).find(({ queue }) => queue === 'eval-cpu-0g')?.limit).toBeNull();
+});
+
 test('a run without suites is reported without scores', async () => {
   run = { ...run, recipe: { ...run.recipe, eval: { ...run.recipe.eval, suites: [] } } };
   await commit('trunk', 0, 1, 2);

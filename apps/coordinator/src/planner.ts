@@ -200,9 +200,8 @@ export class Planner {
     for (const job of [...(of === 1 ? jobs : []), mergeJob]) {
       if (job && (await job.isFailed())) return this.#again(job);
     }
-    if (of > 1) return this.#late(mergeJob, jobs, round, of);
-    if (this.#isDeserted(mergeJob, 'train')) await book.remove(mergeJob);
-    return null;
+    if (this.#isDeserted(mergeJob, 'train') && (await book.remove(mergeJob))) return null;
+    return of > 1 ? this.#late(mergeJob, jobs, round, of) : null;
   }
 
   async #addRound({ order }: NextRound, merge: JobDataOf<'merge'>, shards: JobDataOf<'shard'>[]): Promise<void> {
@@ -307,7 +306,8 @@ export class Planner {
     const { store } = this.#options.fleet;
     const due = this.#dueScores();
     const known = new Set(due.length > 0 ? await store.listRefs(`runs/${this.run.id}/scores`) : []);
-    const missing = due.filter(({ track, round }) => !known.has(scoredRef(this.run.id, track, round)));
+    const unscored = due.filter(({ track, round }) => !known.has(scoredRef(this.run.id, track, round)));
+    const missing = await this.#newest(unscored, due);
     let failure: Failure | null = null;
     for (const score of missing) {
       if (this.#queued.has(jobId(score))) continue;
@@ -315,6 +315,20 @@ export class Planner {
       if (!failure) this.#queued.add(jobId(score));
     }
     return { failure, isScored: missing.length === 0 };
+  }
+
+  /** Where only the newest checkpoint is to be scored, the older ones that still wait are dropped; the last of a track never is. */
+  async #newest(missing: JobDataOf<'score'>[], due: JobDataOf<'score'>[]): Promise<JobDataOf<'score'>[]> {
+    if (!this.run.recipe.eval.newestOnly) return missing;
+    const kept: JobDataOf<'score'>[] = [];
+    for (const score of missing) {
+      const isOld = due.some((other) => other.track === score.track && other.round > score.round);
+      const isLast = this.#plan.get(score.track as Track)?.at(-1)?.round === score.round;
+      const job = isOld && !isLast ? await this.#options.book.find(score) : null;
+      if (!isOld || isLast || (job && (await job.isActive()))) kept.push(score);
+      else if (job) await this.#options.book.remove(job);
+    }
+    return kept;
   }
 
   async #ensureReport(): Promise<Outcome> {

@@ -46,6 +46,7 @@ export const poolSchema = z
     active: z.int(),
     delayed: z.int(),
     failed: z.int(),
+    limit: z.int().nullable().describe('Jobs at once; null for no limit.'),
   })
   .meta({ title: 'Pool' });
 export type PoolInfo = z.infer<typeof poolSchema>;

@@ -20,6 +20,8 @@ export interface PoolCounts extends Pool {
   /** Merges that wait for their shards. */
   waitingChildren: number;
   failed: number;
+  /** Jobs that may be worked on at once; null for as many as there are workers. */
+  limit: number | null;
 }
 
 export class JobBook {
@@ -87,6 +89,12 @@ export class JobBook {
     await redis.del(keys.jobs(prefix, runId));
   }
 
+  /** Lets at most so many jobs of a queue be worked on at once, however many workers there are; null for no limit. */
+  async limit(queue: string, most: number | null): Promise<void> {
+    if (most === null) await this.queue(queue).removeGlobalConcurrency();
+    else await this.queue(queue).setGlobalConcurrency(most);
+  }
+
   /** Every pool that has workers or had jobs. */
   async counts(workers?: readonly WorkerInfo[]): Promise<PoolCounts[]> {
     const alive = workers ?? (await listWorkers(this.#fleet));
@@ -108,6 +116,7 @@ export class JobBook {
           delayed,
           waitingChildren: count['waiting-children'] ?? 0,
           failed,
+          limit: await this.queue(name).getGlobalConcurrency(),
         },
       ];
     });

@@ -368,6 +368,8 @@ export const recipeSchema = z.strictObject({
       rendersPerConcept: count.default(2),
       /** Score every n-th round's checkpoint; the first and last of a branch always. */
       everyRounds: count.default(1),
+      /** Where scoring falls behind, score the newest checkpoint of a branch alone; those that wait behind it are dropped. */
+      newestOnly: z.boolean().default(false),
       /** Bootstrap resamples. */
       bootstrap: count.default(2000),
       seed: z.int().min(0).default(1),
