@@ -4,6 +4,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { makeToken } from '@fovea/api';
 import {
   committedRounds,
   JobBook,
@@ -16,7 +17,7 @@ import {
   readScores,
 } from '@fovea/jobs';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { recipe as tiny } from '../../../packages/jobs/test-fixtures/run.ts';
+import { RECIPE_TEXT, recipe as tiny } from '../../../packages/jobs/test-fixtures/run.ts';
 import { until } from '../test-fixtures/cli.ts';
 import { TestFleet } from '../test-fixtures/fleet.ts';
 
@@ -53,6 +54,33 @@ async function checkpoints(run: RunRecord): Promise<Record<string, string>> {
     ),
   );
 }
+
+test('the API tells of workers and submits to whoever has a token, and to nobody else', async () => {
+  const { token, line } = makeToken('test', ['read', 'submit']);
+  fleet.start('second-coordinator', ['coordinator', '--port', '0'], { FOVEA_API_TOKENS: line });
+  let url: string | undefined;
+  await until(async () => {
+    const log = await readFile(fleet.log, 'utf8');
+    url = /\[second-coordinator\][^]*? API at (\S+)/.exec(log)?.[1];
+    return url !== undefined;
+  }, 'the API to listen');
+  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+  const listed = await (await fetch(`${url}/v1/workers`, { headers })).json();
+  const { workers } = listed as { workers: { name: string; engines: string[] }[] };
+  expect(workers.map(({ name }) => name)).toEqual(['eval-a', 'train-a', 'train-b']);
+  expect(workers[0].engines).toContainEqual(expect.stringMatching(/^onnxruntime-node \d/));
+  expect((await fetch(`${url}/v1/runs`)).status).toBe(401);
+  const body = JSON.stringify({ recipe: RECIPE_TEXT });
+  const submitted = await fetch(`${url}/v1/runs`, { method: 'POST', headers, body });
+  expect(submitted.status).toBe(201);
+  const run = await readRun(fleet.store, ((await submitted.json()) as { id: string }).id);
+  // Two coordinators look after it; it is trained once.
+  await fleet.reaches(run, 'completed');
+  expect(await checkpoints(run)).toEqual(undisturbed);
+  const metrics = await (await fetch(`${url}/metrics`, { headers })).text();
+  expect(metrics).toMatch(/fovea_pool_backlog\{role="train",device="cpu",memory="8"\} \d/);
+  fleet.signal('second-coordinator', 'SIGTERM');
+}, 90_000);
 
 test('a submitted run is trained, scored and reported, and leaves no job behind', async () => {
   const { code, out, err } = await fleet.fovea('submit', 'tiny.yaml', '--name', 'second', '--json');

@@ -1,7 +1,7 @@
 // The eval worker's process: scores checkpoints while training goes on, then writes the report. Its engine process is
 // started by the first job that has something to compute.
 
-import { aboutJob, EngineProcess, graceMs, hostWorker, poolFromEnv, runProcess } from '@fovea/jobs';
+import { aboutJob, EngineProcess, engineVersions, graceMs, hostWorker, poolFromEnv, runProcess } from '@fovea/jobs';
 import { startTracing, withSpan } from '@fovea/trackers/traces';
 import { report, score } from './jobs.ts';
 
@@ -15,6 +15,7 @@ await runProcess(async (context) => {
   try {
     await hostWorker(context, {
       pool: poolFromEnv('eval'),
+      engines: engineVersions(),
       processors: {
         score: async (data, job) => {
           const suites = await (version ??= suiteVersion());

@@ -1,7 +1,7 @@
 // The train worker's process: one job at a time, computed in an engine process of its own that stays alive between
 // rounds.
 
-import { aboutJob, EngineProcess, graceMs, hostWorker, poolFromEnv, runProcess } from '@fovea/jobs';
+import { aboutJob, EngineProcess, engineVersions, graceMs, hostWorker, poolFromEnv, runProcess } from '@fovea/jobs';
 import { startTracing, withSpan } from '@fovea/trackers/traces';
 import { merge, shard } from './jobs.ts';
 
@@ -15,6 +15,7 @@ await runProcess(async (context) => {
   try {
     await hostWorker(context, {
       pool: poolFromEnv('train'),
+      engines: engineVersions(),
       processors: {
         shard: (data, job) => withSpan('shard', data.trace, aboutJob(data), () => shard(data, job, context, engine)),
         merge: (data, job) => withSpan('merge', data.trace, aboutJob(data), () => merge(data, job, context, engine)),

@@ -1,6 +1,7 @@
 // Who works in a fleet: each worker says every few seconds what it is and what it does, under a key that runs out. Nobody
 // is asked whether it lives; silence is the answer.
 
+import { createRequire } from 'node:module';
 import { totalmem } from 'node:os';
 import { FoveaError } from '@fovea/artifacts';
 import type { Redis } from 'ioredis';
@@ -125,4 +126,18 @@ export function poolFromEnv(role: Pool['role'], env: NodeJS.ProcessEnv = process
       `The worker's FOVEA_DEVICE "${device}" and FOVEA_MEMORY "${env.FOVEA_MEMORY ?? ''}" are no pool: the device is ${DEVICES.join(', ')}, the memory a number of GiB.`,
     );
   return pool.data;
+}
+
+/** Versions of what computes here, without loading it. */
+export function engineVersions(): Record<string, string> {
+  const versions: Record<string, string> = { node: process.versions.node };
+  const require = createRequire(import.meta.url);
+  for (const name of ['onnxruntime-node', '@tensorflow/tfjs', 'sharp']) {
+    try {
+      versions[name] = (require(`${name}/package.json`) as { version: string }).version;
+    } catch {
+      // Not installed here, or it does not tell.
+    }
+  }
+  return versions;
 }
