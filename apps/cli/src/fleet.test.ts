@@ -61,7 +61,7 @@ test('the API tells of workers and submits to whoever has a token, and to nobody
   let url: string | undefined;
   await until(async () => {
     const log = await readFile(fleet.log, 'utf8');
-    url = /\[second-coordinator\][^]*? API at (\S+)/.exec(log)?.[1];
+    url = /\[second-coordinator\][\s\S]*? API at (\S+)/.exec(log)?.[1];
     return url !== undefined;
   }, 'the API to listen');
   const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
