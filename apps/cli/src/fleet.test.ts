@@ -188,6 +188,15 @@ test('with Redis wiped in the middle, runs are rebuilt from the store', async ()
   expect(await checkpoints(run)).toEqual(undisturbed);
 }, 90_000);
 
+test('a store that cannot be reached costs time and no attempt', async () => {
+  fleet.home.fault('train-trunk-1@away', 'away 4');
+  const run = await fleet.submit({ name: 'away' });
+  await fleet.reaches(run, 'completed');
+  expect(await checkpoints(run)).toEqual(undisturbed);
+  const { lines } = await readLog(fleet.fleet, run.id, '0', 100);
+  expect(lines.filter(({ text }) => text.includes('tried again in 5 s: The store cannot be reached'))).toHaveLength(4);
+}, 90_000);
+
 test('a run that has not ended by its deadline fails with a sentence, and may be given more time', async () => {
   fleet.home.fault('train-trunk-1', 'wait');
   const run = await fleet.submit({}, { deadline: new Date(Date.now() + 3000).toISOString() });

@@ -1,6 +1,7 @@
 // The coordinator's process: looks whenever a job ends or an operator speaks, and once a second besides. A private
 // fleet's ends with its run; a lasting one's when it is asked to.
 
+import { isAway } from '@fovea/artifacts';
 import { onControl, readRun, runProcess, timestamp } from '@fovea/jobs';
 import { startTracing } from '@fovea/trackers/traces';
 import { Bell } from './bell.ts';
@@ -44,7 +45,7 @@ await runProcess(async (context) => {
         if (await isOver()) return;
         faults = 0;
       } catch (error) {
-        if (++faults > PATIENCE) throw error;
+        if (!isAway(error) && ++faults > PATIENCE) throw error;
         coordinator.doubt();
         console.error(`${timestamp()} look: ${(error as Error).stack}`);
       }

@@ -1,7 +1,7 @@
 // How an S3 server, or the way to it, says no, as sentences. What the server wrote is never passed on: its answers can
 // hold the access key and the signed request.
 
-import { FoveaError, isUserError } from './errors.ts';
+import { FoveaError, isUserError, StoreAway } from './errors.ts';
 
 /** Who was asked: all that a sentence may name. */
 export interface S3Address {
@@ -80,12 +80,21 @@ export function explainS3(error: unknown, subject: string, address: S3Address): 
     (name) => typeof name === 'string' && name in REASONS,
   );
   const reason = said === undefined ? byStatus(failure, address) : REASONS[said as string](address);
-  return reason === null ? error : new FoveaError(`${subject}: ${reason}; what was committed before is safe.`);
+  if (reason === null) return error;
+  const Kind = isPassing(failure, said) ? StoreAway : FoveaError;
+  return new Kind(`${subject}: ${reason}; what was committed before is safe.`);
 }
 
 /** HTTP status of the answer; undefined where there was none. */
 export function statusOf(error: unknown): number | undefined {
   return (error as S3Failure | null)?.$metadata?.httpStatusCode;
+}
+
+/** Whether waiting may mend it: no way to the server, or a server that is not well. */
+function isPassing({ $metadata }: S3Failure, said: unknown): boolean {
+  if (said !== undefined) return REASONS[said as string] === UNREACHABLE;
+  const status = $metadata?.httpStatusCode;
+  return status === undefined || status === 429 || status >= 500;
 }
 
 function causeOf({ cause, errors }: S3Failure): unknown {

@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { START_MS, storeKinds } from '../test-fixtures/kinds.ts';
 import { BUCKET, FaultProxy, type S3Server } from '../test-fixtures/s3.ts';
 import { sha256Hex } from './canonical.ts';
-import { FoveaError } from './errors.ts';
+import { FoveaError, isAway } from './errors.ts';
 import { openStore, type Store } from './store.ts';
 
 const { dir, kinds, server: serverOf } = storeKinds();
@@ -75,6 +75,15 @@ describe('what is wrong is said in a sentence without the credentials', () => {
       /http:\/\/127\.0\.0\.1:1 cannot be reached/,
     );
     expect(await open({ FOVEA_S3_ENDPOINT: 'http://no-such-host.invalid' })).toMatch(/cannot be reached/);
+  });
+  test('what waiting may mend is told from what it may not', async () => {
+    const fault = (env: object) =>
+      openStore(`s3://${BUCKET}/x`, { ...server.env(), ...env }).then(
+        () => null,
+        (caught) => caught,
+      );
+    expect(isAway(await fault({ FOVEA_S3_ENDPOINT: 'http://127.0.0.1:1' }))).toBe(true);
+    expect(isAway(await fault({ AWS_SECRET_ACCESS_KEY: 'wrong' }))).toBe(false);
   });
   test('another region', async () => {
     expect(await open({ FOVEA_S3_REGION: 'eu-west-9' })).toMatch(/in another region; set FOVEA_S3_REGION/);

@@ -4,7 +4,7 @@
 
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { FoveaError, isUserError } from '@fovea/artifacts';
+import { FoveaError, isAway, isUserError } from '@fovea/artifacts';
 import type { Job } from 'bullmq';
 import type { z } from 'zod';
 import { bullmq } from './bullmq.ts';
@@ -38,6 +38,8 @@ export interface HostOptions {
 
 /** Longest wait for Redis when a worker stops, in milliseconds. */
 const GOODBYE_MS = 1000;
+/** How long a job waits for a store that cannot be reached. */
+const AWAY_MS = 5000;
 /** How often a worker looks itself whether its job is still wanted: messages may be lost. */
 const LOOK_MS = 10_000;
 
@@ -151,6 +153,7 @@ class Host {
       return await process(data, { job, run, signal: controller.signal });
     } catch (error) {
       const why = controller.signal.reason as Ended | undefined;
+      if (!why && isAway(error)) throw await this.#later(error as Error, job, token);
       if (!why) throw await this.#failed(error, job);
       await this.#say(job, `ended: ${why.message}`);
       if (!why.goesBack) throw new UnrecoverableError(`${STALE}${why.message}`);
@@ -195,6 +198,14 @@ class Host {
       await publishEvent(this.#context.fleet, job.data.run, event).catch(() => undefined);
     }
     return caught;
+  }
+
+  /** Where the store cannot be reached no attempt was made: the job comes back by itself, to whoever can reach it then. */
+  async #later(error: Error, job: Job, token?: string): Promise<Error> {
+    await this.#say(job, `tried again in ${AWAY_MS / 1000} s: ${error.message}`);
+    if (job.data.kind !== 'merge') await this.#context.fleet.redis.hset(this.#keyOf(job), 'ats', 0);
+    await job.moveToDelayed(Date.now() + AWAY_MS, token);
+    return new (bullmq().DelayedError)();
   }
 
   async #giveBack(job: Job, token?: string): Promise<void> {

@@ -14,6 +14,7 @@ import {
   partialRef,
   readCheckpoint,
   type Store,
+  StoreAway,
 } from '@fovea/artifacts';
 import { type EngineContext, serveEngine } from '../src/engine-child.ts';
 import type { EngineRequest, MergeRequest, ReportRequest, ScoreRequest, TrainRequest } from '../src/schemas.ts';
@@ -220,6 +221,12 @@ async function fault(name: string, { signal, progress }: EngineContext): Promise
   if (action === 'silent') await aborted(signal);
   if (action === 'freeze') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
   if (action === 'error') throw new Error('the fixture was told to fail');
+  const away = /^away (\d+)$/.exec(action)?.[1];
+  if (away !== undefined) {
+    // As often as it says.
+    if (Number(away) > 1) writeFileSync(file, `away ${Number(away) - 1}`);
+    throw new StoreAway('The store cannot be reached; look at the network.');
+  }
   if (action === 'user-error') throw new FoveaError('The picture cat.png cannot be read: it is no picture; remove it.');
   return action;
 }
