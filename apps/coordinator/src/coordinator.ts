@@ -4,7 +4,6 @@
 import { isUserError } from '@fovea/artifacts';
 import {
   type Control,
-  DEFAULT_PRIORITY,
   type Fleet,
   faultPoint,
   JobBook,
@@ -26,6 +25,7 @@ import { withSpan } from '@fovea/trackers/traces';
 import type { Observer } from './observer.ts';
 import { type Outcome, Planner, waitsFor } from './planner.ts';
 import { Preemption } from './preemption.ts';
+import { Sweeper } from './sweeper.ts';
 
 export interface CoordinatorOptions {
   fleet: Fleet;
@@ -64,6 +64,7 @@ export class Coordinator {
   /** Runs about which something was heard. */
   readonly #heard = new Set<string>();
   readonly #preemption: Preemption;
+  readonly #sweeper: Sweeper;
   #workers: readonly WorkerInfo[] = [];
   #swept = Number.NEGATIVE_INFINITY;
 
@@ -71,6 +72,7 @@ export class Coordinator {
     this.#options = { only: null, scoreAfter: 'commit', observer: null, now: Date.now, ...options };
     this.book = new JobBook(options.fleet, (error) => console.error(`${timestamp()} queue: ${error.message}`));
     this.#preemption = new Preemption(options.fleet, this.book, this.#options.now);
+    this.#sweeper = new Sweeper(options.fleet, this.#options.now);
   }
 
   /** Ids of the runs that are going. */
@@ -114,6 +116,7 @@ export class Coordinator {
     for (const id of heard) await this.#adopt(id);
     for (const [id, going] of this.#going) if (heard.has(id)) await this.#pursue(id, going);
     await this.#preemption.look(this.#workers);
+    if (this.#options.only === null) await this.#sweeper.look(isSweep ? null : heard);
   }
 
   async close(): Promise<void> {
@@ -158,15 +161,15 @@ export class Coordinator {
     }
     const changes = { status: 'running', session, error: null } as const;
     const run = isNew ? await updateRun(fleet.store, found.id, changes, new Date(now())) : found;
-    const priority = control?.priority ?? DEFAULT_PRIORITY;
-    const planner = new Planner({ fleet, book: this.book, run, scoreAfter, now, priority });
+    const planner = new Planner({ fleet, book: this.book, run, scoreAfter, now });
+    planner.rank(control ?? {});
     this.#going.set(run.id, { planner, control, waits: null, faults: 0 });
   }
 
   /** Another priority takes hold with the jobs that are queued from now on. */
   #rank(going: Going, control: Control | null): void {
     going.control = control;
-    going.planner.priority = control?.priority ?? DEFAULT_PRIORITY;
+    going.planner.rank(control ?? {});
   }
 
   async #halt(run: RunRecord, to: 'paused' | 'cancelled'): Promise<void> {

@@ -4,6 +4,7 @@
 
 import {
   type CommittedRound,
+  type Control,
   committedRounds,
   DEFAULT_PRIORITY,
   type Fleet,
@@ -40,6 +41,8 @@ export interface PlannerOptions {
   run: RunRecord;
   /** Of the run among others; see `Control`. */
   priority?: number;
+  /** Rounds of each branch after which it waits; see `Control`. @defaultValue all */
+  rounds?: number;
   /** `commit` scores a checkpoint as soon as it exists; `training` waits until no round is left. @defaultValue 'commit' */
   scoreAfter?: 'commit' | 'training';
   /** Milliseconds since 1970; for the deadlines of rounds. */
@@ -76,7 +79,8 @@ export class Planner {
   readonly #stale = new Map<string, number>();
 
   constructor(options: PlannerOptions) {
-    this.#options = { priority: DEFAULT_PRIORITY, scoreAfter: 'commit', now: Date.now, ...options };
+    const all = Number.POSITIVE_INFINITY;
+    this.#options = { priority: DEFAULT_PRIORITY, rounds: all, scoreAfter: 'commit', now: Date.now, ...options };
     this.#plan = planOf(options.run.recipe);
   }
 
@@ -89,8 +93,9 @@ export class Planner {
     return this.#committed;
   }
 
-  set priority(priority: number) {
-    this.#options.priority = priority;
+  /** What an operator wants from now on. */
+  rank({ priority = DEFAULT_PRIORITY, rounds = Number.POSITIVE_INFINITY }: Partial<Control>): void {
+    Object.assign(this.#options, { priority, rounds });
   }
 
   /** A job of this run failed: look at it at the next reconciliation. */
@@ -144,6 +149,10 @@ export class Planner {
       const round = rounds[done.length];
       if (!round) continue;
       if (track !== 'trunk' && start === null) continue;
+      if (track !== 'trunk' && done.length >= this.#options.rounds) {
+        isWaiting = true;
+        continue;
+      }
       const gate = await this.#gateOf(track, done);
       isWaiting ||= gate === 'waits';
       if (gate !== 'open') continue;

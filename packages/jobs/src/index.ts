@@ -19,5 +19,6 @@ export * from './redis.ts';
 export * from './redis-server.ts';
 export * from './runs.ts';
 export * from './schemas.ts';
+export * from './sweeps.ts';
 export * from './worker-host.ts';
 export * from './workers.ts';
