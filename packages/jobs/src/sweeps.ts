@@ -2,7 +2,7 @@
 // it. Runs of a sweep are ordinary runs whose ids follow from the sweep's, so that starting one twice starts it once.
 
 import { blobRefSchema, canonicalJson, FoveaError, type Store } from '@fovea/artifacts';
-import { planOf, recipeHash, type SweepMetric, type SweepValues, sweepSchema } from '@fovea/recipe';
+import { planOf, recipeHash, type SweepMetric, type SweepValues, sweepSchema, type Track } from '@fovea/recipe';
 import { z } from 'zod';
 import { cancelRun, controlRef, type Submission, sendControl, submitRun } from './control.ts';
 import { faultPoint } from './fault.ts';
@@ -191,23 +191,24 @@ export type Measure = (scorecard: string) => Promise<number | null>;
 export async function reachedBy(
   store: Store,
   { id, recipe }: Pick<RunRecord, 'id' | 'recipe'>,
-  { role, against }: Pick<SweepMetric, 'role' | 'against'>,
+  { role, against }: { role: SweepMetric['role'] | 'baseline'; against: SweepMetric['against'] },
   measure: Measure,
   rounds?: number,
 ): Promise<number | null | undefined> {
   const plan = planOf(recipe);
-  const scoreOf = async (track: 'trunk' | typeof role, round: number) => {
+  const scoreOf = async (track: Track, round: number) => {
     const ref = scoredRef(id, track, round);
     const value = await store.readRef(ref);
     return value === null ? undefined : measure(parseRef(scoredSchema, value, ref).scorecard);
   };
+  const start = plan.get('trunk')!.at(-1)!.round;
+  if (role === 'baseline') return scoreOf('trunk', start);
   const refs = rounds === undefined ? new Set(await store.listRefs(`runs/${id}/scores`)) : null;
   const newest = plan.get(role)?.findLast(({ round }) => refs?.has(scoredRef(id, role, round)))?.round;
   const round = rounds === undefined ? newest : rounds - 1;
   if (round === undefined) return undefined;
   const value = await scoreOf(role, round);
   if (value == null || against === null) return value;
-  const start = plan.get('trunk')!.at(-1)!.round;
   const other = against === 'baseline' ? await scoreOf('trunk', start) : await scoreOf(against, round);
   return other == null ? other : value - other;
 }
