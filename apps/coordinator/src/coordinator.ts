@@ -22,9 +22,11 @@ import {
   type WorkerInfo,
 } from '@fovea/jobs';
 import { withSpan } from '@fovea/trackers/traces';
+import { Collector } from './collector.ts';
 import type { Observer } from './observer.ts';
 import { type Outcome, Planner, waitsFor } from './planner.ts';
 import { Preemption } from './preemption.ts';
+import { Retention } from './retention.ts';
 import { Sweeper } from './sweeper.ts';
 
 export interface CoordinatorOptions {
@@ -65,6 +67,8 @@ export class Coordinator {
   readonly #heard = new Set<string>();
   readonly #preemption: Preemption;
   readonly #sweeper: Sweeper;
+  readonly #retention: Retention;
+  readonly #collector: Collector;
   #workers: readonly WorkerInfo[] = [];
   #swept = Number.NEGATIVE_INFINITY;
 
@@ -73,6 +77,8 @@ export class Coordinator {
     this.book = new JobBook(options.fleet, (error) => console.error(`${timestamp()} queue: ${error.message}`));
     this.#preemption = new Preemption(options.fleet, this.book, this.#options.now);
     this.#sweeper = new Sweeper(options.fleet, this.#options.now);
+    this.#retention = new Retention(options.fleet, this.#options.now);
+    this.#collector = new Collector(options.fleet.store, this.#retention, this.#options.now);
   }
 
   /** Ids of the runs that are going. */
@@ -117,6 +123,7 @@ export class Coordinator {
     for (const [id, going] of this.#going) if (heard.has(id)) await this.#pursue(id, going);
     await this.#preemption.look(this.#workers);
     if (this.#options.only === null) await this.#sweeper.look(isSweep ? null : heard);
+    this.#collector.look();
   }
 
   async close(): Promise<void> {
@@ -155,6 +162,7 @@ export class Coordinator {
   async #begin(found: RunRecord, session: number, control: Control | null, isNew: boolean): Promise<void> {
     const { fleet, scoreAfter, now } = this.#options;
     if (isNew) {
+      this.#retention.forget(found.id);
       await this.book.removeRun(found.id);
       for (const ref of await recoverRun(fleet.store, found))
         console.error(`${timestamp()} ${found.id}: ${ref} had lost its data and is trained again`);
@@ -162,14 +170,14 @@ export class Coordinator {
     const changes = { status: 'running', session, error: null } as const;
     const run = isNew ? await updateRun(fleet.store, found.id, changes, new Date(now())) : found;
     const planner = new Planner({ fleet, book: this.book, run, scoreAfter, now });
-    planner.rank(control ?? {});
+    if (control) planner.rank(control);
     this.#going.set(run.id, { planner, control, waits: null, faults: 0 });
   }
 
   /** Another priority takes hold with the jobs that are queued from now on. */
   #rank(going: Going, control: Control | null): void {
     going.control = control;
-    going.planner.rank(control ?? {});
+    if (control) going.planner.rank(control);
   }
 
   async #halt(run: RunRecord, to: 'paused' | 'cancelled'): Promise<void> {
@@ -196,6 +204,7 @@ export class Coordinator {
       );
       going.faults = 0;
       this.#options.observer?.changed(going.planner.run, going.planner.committed);
+      await this.#retention.look(going.planner.run, going.planner.committed);
       await this.#tell(id, going);
       if (outcome.state !== 'working') await this.#conclude(id, outcome);
     } catch (error) {

@@ -41,8 +41,6 @@ export interface PlannerOptions {
   run: RunRecord;
   /** Of the run among others; see `Control`. */
   priority?: number;
-  /** Rounds of each branch after which it waits; see `Control`. @defaultValue all */
-  rounds?: number;
   /** `commit` scores a checkpoint as soon as it exists; `training` waits until no round is left. @defaultValue 'commit' */
   scoreAfter?: 'commit' | 'training';
   /** Milliseconds since 1970; for the deadlines of rounds. */
@@ -72,6 +70,8 @@ export class Planner {
   readonly #plan: Map<Track, Round[]>;
   #committed = new Map<Track, CommittedRound[]>();
   #workers: readonly WorkerInfo[] = [];
+  /** Rounds of a branch after which it waits. */
+  #most = Number.POSITIVE_INFINITY;
   /** By checkpoint, what its score said of going on. */
   readonly #verdicts = new Map<string, 'open' | 'shut'>();
   /** Scores that were queued, so that thousands need not be asked for at every look. */
@@ -79,8 +79,7 @@ export class Planner {
   readonly #stale = new Map<string, number>();
 
   constructor(options: PlannerOptions) {
-    const all = Number.POSITIVE_INFINITY;
-    this.#options = { priority: DEFAULT_PRIORITY, rounds: all, scoreAfter: 'commit', now: Date.now, ...options };
+    this.#options = { priority: DEFAULT_PRIORITY, scoreAfter: 'commit', now: Date.now, ...options };
     this.#plan = planOf(options.run.recipe);
   }
 
@@ -94,8 +93,14 @@ export class Planner {
   }
 
   /** What an operator wants from now on. */
-  rank({ priority = DEFAULT_PRIORITY, rounds = Number.POSITIVE_INFINITY }: Partial<Control>): void {
-    Object.assign(this.#options, { priority, rounds });
+  rank({ priority, rounds }: Pick<Control, 'priority' | 'rounds'>): void {
+    this.#options.priority = priority;
+    this.#most = rounds ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Rounds that are committed, as the last look saw them. */
+  get committed(): ReadonlyMap<Track, readonly CommittedRound[]> {
+    return this.#committed;
   }
 
   /** A job of this run failed: look at it at the next reconciliation. */
@@ -149,11 +154,8 @@ export class Planner {
       const round = rounds[done.length];
       if (!round) continue;
       if (track !== 'trunk' && start === null) continue;
-      if (track !== 'trunk' && done.length >= this.#options.rounds) {
-        isWaiting = true;
-        continue;
-      }
-      const gate = await this.#gateOf(track, done);
+      const isFull = track !== 'trunk' && done.length >= this.#most;
+      const gate = isFull ? 'waits' : await this.#gateOf(track, done);
       isWaiting ||= gate === 'waits';
       if (gate !== 'open') continue;
       next.push({ round, base: done.at(-1)?.record.checkpoint ?? start, order });
@@ -286,10 +288,8 @@ export class Planner {
 
   /** Whether a job waits in a queue that nobody works on while somebody else could do it. */
   #isDeserted(job: Job, role: 'train' | 'eval'): boolean {
-    const own = job.queueName;
-    return (
-      place(this.#need(role), this.#workers).workers > 0 && !this.#workers.some((worker) => queueOf(worker) === own)
-    );
+    const { workers } = place(this.#need(role), this.#workers);
+    return workers > 0 && !this.#workers.some((worker) => queueOf(worker) === job.queueName);
   }
 
   #dueScores(): JobDataOf<'score'>[] {

@@ -17,6 +17,7 @@ export * from './queues.ts';
 export * from './recover.ts';
 export * from './redis.ts';
 export * from './redis-server.ts';
+export * from './retention.ts';
 export * from './runs.ts';
 export * from './schemas.ts';
 export * from './sweeps.ts';

@@ -31,7 +31,7 @@ const between = z
   .refine(({ min, max }) => min < max, 'min must be below max')
   .refine(({ min, log }) => !log || min > 0, 'min must be above 0 where log is true');
 
-const range = z.union([z.array(value).min(1), between], {
+const range = z.union([z.array(value).min(1, 'it lists no value'), between], {
   error: 'a list of values, or {min, max} with log or int',
 });
 
@@ -138,7 +138,8 @@ export function parseSweep(text: string, where: string): Sweep {
   if (!result.success) {
     const [issue] = result.error.issues;
     const at = issue.path.length > 0 ? `at "${issue.path.join('.')}"` : 'at its top level';
-    throw new FoveaError(`The sweep "${where}" is wrong ${at}: ${issue.message}; mend that value.`);
+    const why = issue.code === 'invalid_key' ? issue.issues[0].message : issue.message;
+    throw new FoveaError(`The sweep "${where}" is wrong ${at}: ${why}; mend that value.`);
   }
   const sweep = result.data;
   const fields = [...Object.keys(sweep.set), ...Object.keys(sweep.space)];
