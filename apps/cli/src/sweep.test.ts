@@ -20,7 +20,7 @@ beforeAll(async () => {
   fleet.worker('train', 'train-a');
   fleet.worker('eval', 'eval-a');
   await fleet.workers(2);
-}, 60_000);
+}, 120_000);
 afterEach(async (context) => {
   if (context.task.result?.state === 'fail') console.error((await readFile(fleet.log, 'utf8')).slice(-6000));
 });
@@ -139,4 +139,4 @@ test('a sweep with a point that is no recipe submits nothing', async () => {
   expect(code).toBe(2);
   expect(err).toContain('stages.2.lr');
   expect((await fleet.store.listRefs('sweeps')).filter((ref) => ref.includes('bad'))).toEqual([]);
-}, 60_000);
+}, 120_000);
