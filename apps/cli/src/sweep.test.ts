@@ -1,6 +1,7 @@
 // Sweeps through the command line over a real fleet: a search by successive halving while its coordinator is killed, and
 // a control matrix; what `show` says is computed anew here from the store.
 
+import { readdirSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -55,6 +56,7 @@ test('a search by halving lets the best go on, whenever its coordinator is kille
     parallel: 2,
   });
   await ends(id, 'completed');
+  expect(readdirSync(fleet.home.faults), 'both kills happened').toEqual([]);
   const { points, best, rungs } = await show(id);
   expect(rungs).toEqual([1, 2, 4]);
   expect(points.map(({ runs }) => runs[0].status).filter((status) => status === 'completed')).not.toEqual([]);

@@ -98,11 +98,6 @@ export class Planner {
     this.#most = rounds ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Rounds that are committed, as the last look saw them. */
-  get committed(): ReadonlyMap<Track, readonly CommittedRound[]> {
-    return this.#committed;
-  }
-
   /** A job of this run failed: look at it at the next reconciliation. */
   noticed(id: string): void {
     this.#queued.delete(id);

@@ -94,6 +94,13 @@ test('rounds are marked once their scores are there, but for the best; the trunk
   expect(await marks()).toEqual(['aligned/0', 'aligned/2', 'trunk/0', 'trunk/1']);
 });
 
+test('a score that is dropped for a newer one is not waited for', async () => {
+  await branch();
+  run = { ...run, recipe: { ...run.recipe, eval: { ...run.recipe.eval, newestOnly: true } } };
+  await look();
+  expect(await marks()).toEqual(['aligned/0', 'aligned/1', 'aligned/2', 'trunk/0', 'trunk/1']);
+});
+
 test('a scorecard that cannot be read lets nothing of its track go, and fails nobody', async () => {
   const ids = await branch();
   for (const [round, id] of ids.entries()) await note('aligned', round, id, 0.5);

@@ -73,10 +73,14 @@ export class Retention {
     const { store } = this.#fleet;
     const marked = await prunedRounds(store, id);
     for (const [track, rounds] of committed) {
+      const newest = rounds.findLast(({ round }) => round.scored)?.round.round;
       const held: HeldRound[] = [];
       for (const { round, record } of rounds) {
         const card = cards.get(record.checkpoint);
-        const isPending = round.scored && recipe.eval.suites.length > 0 && card === undefined;
+        // Of scores that were dropped for newer ones, none is to come.
+        const isDropped = recipe.eval.newestOnly && round.round !== newest;
+        const isDue = round.scored && recipe.eval.suites.length > 0 && !isDropped;
+        const isPending = isDue && card === undefined;
         const value = recipe.keep.best && card !== undefined ? await this.#valueOf(store, card) : null;
         held.push({ round: round.round, isPending, value });
       }

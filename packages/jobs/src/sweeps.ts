@@ -4,7 +4,7 @@
 import { blobRefSchema, canonicalJson, FoveaError, type Store } from '@fovea/artifacts';
 import { planOf, recipeHash, type SweepMetric, type SweepValues, sweepSchema, type Track } from '@fovea/recipe';
 import { z } from 'zod';
-import { cancelRun, controlRef, type Submission, sendControl, submitRun } from './control.ts';
+import { cancelRun, readControl, type Submission, sendControl, submitRun } from './control.ts';
 import { faultPoint } from './fault.ts';
 import type { Fleet } from './fleet.ts';
 import { parseRef, readRun, scoredRef } from './runs.ts';
@@ -172,11 +172,12 @@ export async function cancelTrials(fleet: Fleet, sweep: SweepRecord): Promise<bo
   const { store } = fleet;
   let isOver = true;
   for (const { run } of trialsOf(sweep)) {
-    if ((await store.readRef(controlRef(run))) === null) continue;
+    const control = await readControl(store, run);
+    if (!control) continue;
     const { status } = await readRun(store, run);
     if (status === 'completed' || status === 'failed' || status === 'cancelled') continue;
     isOver = false;
-    await cancelRun(fleet, run);
+    if (control.wants !== 'cancel') await cancelRun(fleet, run);
   }
   return isOver;
 }
