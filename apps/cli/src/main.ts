@@ -13,6 +13,7 @@ import { standAtRoot } from './home.ts';
 const COMMANDS: Record<string, () => Promise<{ default: CommandDef<any> }>> = {
   train: () => import('./commands/train.ts'),
   submit: () => import('./commands/submit.ts'),
+  sweep: () => import('./commands/sweep.ts'),
   coordinator: () => import('./commands/coordinator.ts'),
   worker: () => import('./commands/worker.ts'),
   workers: () => import('./commands/workers.ts'),

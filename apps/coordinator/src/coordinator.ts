@@ -4,7 +4,6 @@
 import { isAway, isUserError } from '@fovea/artifacts';
 import {
   type Control,
-  DEFAULT_PRIORITY,
   type Fleet,
   faultPoint,
   JobBook,
@@ -23,9 +22,12 @@ import {
   type WorkerInfo,
 } from '@fovea/jobs';
 import { withSpan } from '@fovea/trackers/traces';
+import { Collector } from './collector.ts';
 import type { Observer } from './observer.ts';
 import { type Outcome, Planner, waitsFor } from './planner.ts';
 import { Preemption } from './preemption.ts';
+import { Retention } from './retention.ts';
+import { Sweeper } from './sweeper.ts';
 
 export interface CoordinatorOptions {
   fleet: Fleet;
@@ -64,6 +66,9 @@ export class Coordinator {
   /** Runs about which something was heard. */
   readonly #heard = new Set<string>();
   readonly #preemption: Preemption;
+  readonly #sweeper: Sweeper;
+  readonly #retention: Retention;
+  readonly #collector: Collector;
   #workers: readonly WorkerInfo[] = [];
   #swept = Number.NEGATIVE_INFINITY;
 
@@ -71,6 +76,9 @@ export class Coordinator {
     this.#options = { only: null, scoreAfter: 'commit', observer: null, now: Date.now, ...options };
     this.book = new JobBook(options.fleet, (error) => console.error(`${timestamp()} queue: ${error.message}`));
     this.#preemption = new Preemption(options.fleet, this.book, this.#options.now);
+    this.#sweeper = new Sweeper(options.fleet, this.#options.now);
+    this.#retention = new Retention(options.fleet, this.#options.now);
+    this.#collector = new Collector(options.fleet.store, this.#retention, this.#options.now);
   }
 
   /** Ids of the runs that are going. */
@@ -114,6 +122,8 @@ export class Coordinator {
     for (const id of heard) await this.#adopt(id);
     for (const [id, going] of this.#going) if (heard.has(id)) await this.#pursue(id, going);
     await this.#preemption.look(this.#workers);
+    if (this.#options.only === null) await this.#sweeper.look(isSweep ? null : heard);
+    this.#collector.look();
   }
 
   async close(): Promise<void> {
@@ -152,21 +162,22 @@ export class Coordinator {
   async #begin(found: RunRecord, session: number, control: Control | null, isNew: boolean): Promise<void> {
     const { fleet, scoreAfter, now } = this.#options;
     if (isNew) {
+      this.#retention.forget(found.id);
       await this.book.removeRun(found.id);
       for (const ref of await recoverRun(fleet.store, found))
         console.error(`${timestamp()} ${found.id}: ${ref} had lost its data and is trained again`);
     }
     const changes = { status: 'running', session, error: null } as const;
     const run = isNew ? await updateRun(fleet.store, found.id, changes, new Date(now())) : found;
-    const priority = control?.priority ?? DEFAULT_PRIORITY;
-    const planner = new Planner({ fleet, book: this.book, run, scoreAfter, now, priority });
+    const planner = new Planner({ fleet, book: this.book, run, scoreAfter, now });
+    if (control) planner.rank(control);
     this.#going.set(run.id, { planner, control, waits: null, faults: 0 });
   }
 
   /** Another priority takes hold with the jobs that are queued from now on. */
   #rank(going: Going, control: Control | null): void {
     going.control = control;
-    going.planner.priority = control?.priority ?? DEFAULT_PRIORITY;
+    if (control) going.planner.rank(control);
   }
 
   async #halt(run: RunRecord, to: 'paused' | 'cancelled'): Promise<void> {
@@ -193,6 +204,7 @@ export class Coordinator {
       );
       going.faults = 0;
       this.#options.observer?.changed(going.planner.run, going.planner.committed);
+      await this.#retention.look(going.planner.run, going.planner.committed);
       await this.#tell(id, going);
       if (outcome.state !== 'working') await this.#conclude(id, outcome);
     } catch (error) {

@@ -28,8 +28,8 @@ await runProcess(async (context) => {
   const control = context.open();
   await onControl(control, fleet.prefix, (message) => {
     if (message.type === 'run') coordinator.hear(message.run);
-    if (message.type === 'workers') coordinator.doubt();
-    if (message.type === 'run' || message.type === 'workers') bell.ring();
+    if (message.type === 'workers' || message.type === 'sweep') coordinator.doubt();
+    if (['run', 'workers', 'sweep'].includes(message.type)) bell.ring();
   });
   const ears = new Ears(context, coordinator, () => bell.ring());
   const isOver = async () => only !== null && (await readRun(fleet.store, only)).status !== 'running';

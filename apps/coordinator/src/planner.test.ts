@@ -166,6 +166,25 @@ test('starts every role from the end of the trunk, one at a time unless there ar
   expect(shards[0]!.priority).toBeLessThan(shards[1]!.priority);
 });
 
+test('a run that may train so many rounds waits after them, scored but not reported', async () => {
+  await commit('trunk', 0, 1, 2);
+  const one = planner();
+  one.rank({ priority: 1, rounds: 1 });
+  await one.reconcile();
+  expect(await ids('train')).toEqual(['merge-aligned-0', 'shard-aligned-0-0']);
+  await commit('aligned', 0);
+  await commit('control', 0);
+  const scores = work('eval', async (data) => note(data));
+  const scored = finished(scores, 3);
+  expect(await one.reconcile()).toEqual({ state: 'working' });
+  await scored;
+  expect(await one.reconcile()).toEqual({ state: 'working' });
+  expect(await ids('eval')).not.toContain('report');
+  one.rank({ priority: 1 });
+  await one.reconcile();
+  expect(await ids('train')).toContain('merge-aligned-1');
+});
+
 test('scores what is committed at once, or after the training where that is wished', async () => {
   await commit('trunk', 0, 1, 2);
   await commit('aligned', 0);

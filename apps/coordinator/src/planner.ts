@@ -4,6 +4,7 @@
 
 import {
   type CommittedRound,
+  type Control,
   committedRounds,
   DEFAULT_PRIORITY,
   type Fleet,
@@ -69,6 +70,8 @@ export class Planner {
   readonly #plan: Map<Track, Round[]>;
   #committed = new Map<Track, CommittedRound[]>();
   #workers: readonly WorkerInfo[] = [];
+  /** Rounds of a branch after which it waits. */
+  #most = Number.POSITIVE_INFINITY;
   /** By checkpoint, what its score said of going on. */
   readonly #verdicts = new Map<string, 'open' | 'shut'>();
   /** Scores that were queued, so that thousands need not be asked for at every look. */
@@ -89,8 +92,10 @@ export class Planner {
     return this.#committed;
   }
 
-  set priority(priority: number) {
+  /** What an operator wants from now on. */
+  rank({ priority, rounds }: Pick<Control, 'priority' | 'rounds'>): void {
     this.#options.priority = priority;
+    this.#most = rounds ?? Number.POSITIVE_INFINITY;
   }
 
   /** A job of this run failed: look at it at the next reconciliation. */
@@ -144,7 +149,8 @@ export class Planner {
       const round = rounds[done.length];
       if (!round) continue;
       if (track !== 'trunk' && start === null) continue;
-      const gate = await this.#gateOf(track, done);
+      const isFull = track !== 'trunk' && done.length >= this.#most;
+      const gate = isFull ? 'waits' : await this.#gateOf(track, done);
       isWaiting ||= gate === 'waits';
       if (gate !== 'open') continue;
       next.push({ round, base: done.at(-1)?.record.checkpoint ?? start, order });
@@ -277,10 +283,8 @@ export class Planner {
 
   /** Whether a job waits in a queue that nobody works on while somebody else could do it. */
   #isDeserted(job: Job, role: 'train' | 'eval'): boolean {
-    const own = job.queueName;
-    return (
-      place(this.#need(role), this.#workers).workers > 0 && !this.#workers.some((worker) => queueOf(worker) === own)
-    );
+    const { workers } = place(this.#need(role), this.#workers);
+    return workers > 0 && !this.#workers.some((worker) => queueOf(worker) === job.queueName);
   }
 
   #dueScores(): JobDataOf<'score'>[] {

@@ -23,6 +23,8 @@ export const controlSchema = z.strictObject({
   priority: z.int().min(1).max(MAX_PRIORITY),
   /** The run fails if it has not ended by then; ISO 8601. */
   deadline: z.iso.datetime().nullable(),
+  /** Rounds of each track of the align stage after which the run waits; absent where it goes on to its end. */
+  rounds: z.int().min(1).optional(),
 });
 export type Control = z.infer<typeof controlSchema>;
 
@@ -37,6 +39,8 @@ export type ControlMessage =
   | { type: 'preempt'; job: string }
   /** The worker that has this job drops it: the round goes on without it. */
   | { type: 'cut'; job: string }
+  /** A sweep was submitted or cancelled. */
+  | { type: 'sweep'; sweep: string }
   /** A worker came or went. */
   | { type: 'workers' };
 
@@ -60,23 +64,28 @@ export interface Submission
   extends Pick<RunRecord, 'recipe' | 'recipeHash' | 'recipeDir' | 'sources' | 'recipeText' | 'recipeSource'> {
   priority?: number;
   deadline?: string | null;
+  /** See {@link Control}. */
+  rounds?: number;
+  /** Id to make the run under; submitting it again changes nothing. @default one that is free */
+  id?: string;
 }
 
 /** Makes a run and hands it to the fleet's coordinator. */
 export async function submitRun(
   fleet: Fleet,
-  { priority, deadline, ...about }: Submission,
+  { priority, deadline, rounds, id, ...about }: Submission,
   now: Date,
 ): Promise<RunRecord> {
-  const run = await createRun(fleet.store, about, now, 'submitted');
+  const run = await createRun(fleet.store, about, now, 'submitted', id);
   const control: Control = {
     version: 1,
     wants: 'run',
     session: 1,
     priority: priority ?? DEFAULT_PRIORITY,
     deadline: deadline ?? null,
+    ...(rounds !== undefined && { rounds }),
   };
-  await fleet.store.writeRef(controlRef(run.id), controlSchema.parse(control));
+  await fleet.store.createRef(controlRef(run.id), controlSchema.parse(control));
   await sendControl(fleet, { type: 'run', run: run.id });
   return run;
 }
@@ -89,13 +98,17 @@ export async function pauseRun(fleet: Fleet, runId: string): Promise<void> {
   });
 }
 
-/** Lets a paused, stopped, failed or cancelled run go on from its last checkpoint. */
-export async function resumeRun(fleet: Fleet, runId: string): Promise<void> {
-  await change(fleet, runId, (control, run) => {
+/**
+ * Lets a paused, stopped, failed or cancelled run go on from its last checkpoint, or one that waits after its rounds: to
+ * the end, or for as many rounds of each track as are given.
+ */
+export async function resumeRun(fleet: Fleet, runId: string, rounds?: number): Promise<void> {
+  await change(fleet, runId, ({ rounds: _before, ...control }, run) => {
     if (run.status === 'completed')
       throw new FoveaError(`The run ${runId} is completed, so there is nothing to go on with.`);
     const isGoing = (run.status === 'running' || run.status === 'submitted') && control.wants === 'run';
-    return isGoing ? control : { ...control, wants: 'run', session: run.session + 1 };
+    const until = rounds === undefined ? {} : { rounds };
+    return { ...control, ...until, ...(!isGoing && { wants: 'run', session: run.session + 1 }) };
   });
 }
 
@@ -155,6 +168,7 @@ export async function rebuildRuns(fleet: Fleet, runId?: string): Promise<{ run: 
       deadline: known?.deadline ?? null,
       wants: known?.wants === 'pause' && runId === undefined ? 'pause' : 'run',
       session: Math.max(run.session, known?.session ?? 1) + 1,
+      ...(known?.rounds !== undefined && runId === undefined && { rounds: known.rounds }),
     };
     await fleet.store.writeRef(controlRef(run.id), controlSchema.parse(control));
     await sendControl(fleet, { type: 'run', run: run.id });

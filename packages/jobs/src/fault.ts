@@ -24,7 +24,15 @@ export const FAULT_POINTS = [
   'plan-queued',
   'plan-concluded',
 ] as const;
-export type FaultPoint = (typeof FAULT_POINTS)[number];
+/** Those that only a sweep reaches, and only the sweeping of the store. */
+export const OTHER_FAULT_POINTS = [
+  'sweep-noted',
+  'sweep-started',
+  'sweep-promoted',
+  'round-pruned',
+  'store-collected',
+] as const;
+export type FaultPoint = (typeof FAULT_POINTS)[number] | (typeof OTHER_FAULT_POINTS)[number];
 
 /**
  * Reaches a point: `kill` in its file ends the process, `stop` freezes it, `wait` holds it while the file is there, a

@@ -38,17 +38,21 @@ export function scoreKey(checkpoint: string, suiteVersion: string, recipe: Recip
   );
 }
 
-/** Makes a run under the first free id of `name-time`, `name-time-2`, …; its session is 1. */
+/**
+ * Makes a run under the first free id of `name-time`, `name-time-2`, …; its session is 1. Under an id that is given it is
+ * made once, and found from then on.
+ */
 export async function createRun(
   store: Store,
   run: Pick<RunRecord, 'recipe' | 'recipeHash' | 'recipeDir' | 'sources' | 'recipeText' | 'recipeSource'>,
   now: Date,
   status: RunStatus = 'running',
+  given?: string,
 ): Promise<RunRecord> {
   const at = now.toISOString();
   const stamp = at.slice(0, 19).replace(/[-:]/g, '').replace('T', '-');
   for (let n = 1; ; n++) {
-    const id = `${run.recipe.name}-${stamp}${n > 1 ? `-${n}` : ''}`;
+    const id = given ?? `${run.recipe.name}-${stamp}${n > 1 ? `-${n}` : ''}`;
     const record: RunRecord = {
       version: 1,
       id,
@@ -60,6 +64,7 @@ export async function createRun(
       error: null,
     };
     if (await store.createRef(runRef(id), runRecordSchema.parse(record))) return record;
+    if (given !== undefined) return readRun(store, given);
   }
 }
 

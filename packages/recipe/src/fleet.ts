@@ -53,7 +53,7 @@ export const shards = z
 export const keep = z.strictObject({
   /** The newest of each track, so many; null keeps all. */
   last: count.nullable().default(null),
-  /** The best scored one of each track besides. */
+  /** The best scored one of each track besides: by top-1 on robustvqa (its V2 split, or all), or else on retention. */
   best: z.boolean().default(true),
   /** Every n-th round's besides; null for none. */
   every: count.nullable().default(null),

@@ -60,11 +60,11 @@ export function parseRecipe(
   recipeDir: string,
   overrides: RecipeOverrides = {},
 ): LoadedRecipe {
-  const input = parse(text, where);
+  const input = parseMapping(text, `recipe "${where}"`);
   for (const each of overrides.set ?? []) setField(input, each);
   if (overrides.seed !== undefined) input.seed = overrides.seed;
   if (overrides.fromScratch) input.weights = null;
-  if (depthExceeds(input, MAX_DEPTH)) throw new FoveaError(tooDeep(where));
+  if (depthExceeds(input, MAX_DEPTH)) throw new FoveaError(tooDeep(`recipe "${where}"`));
   const result = recipeSchema.safeParse(input);
   if (!result.success) throw new FoveaError(explain(where, result.error));
   const recipe = result.data;
@@ -73,8 +73,8 @@ export function parseRecipe(
   return { recipe, recipeDir, hash: recipeHash(recipe), text };
 }
 
-const tooDeep = (where: string) =>
-  `The recipe "${where}" is nested more than ${MAX_DEPTH} levels deep, which no recipe needs; is it the right file?`;
+const tooDeep = (what: string) =>
+  `The ${what} is nested more than ${MAX_DEPTH} levels deep, which none needs; is it the right file?`;
 
 /** Whether a document has more than `most` levels; the walk itself needs no stack. */
 function depthExceeds(document: object, most: number): boolean {
@@ -124,21 +124,22 @@ async function locate(nameOrFile: string): Promise<{ file: string; dir: string }
   return { file, dir: path.dirname(file) };
 }
 
-function parse(text: string, where: string): Record<string, unknown> {
-  const document = documentOf(text, where);
+/** The fields of a YAML or JSON document; `what` is what the sentences call it, such as `recipe "x.yaml"`. */
+export function parseMapping(text: string, what: string): Record<string, unknown> {
+  const document = documentOf(text, what);
   const [fault] = document.errors;
   if (fault) {
     const line = fault.linePos?.[0].line;
     throw new FoveaError(
-      `The recipe "${where}" is not valid YAML${line ? ` at line ${line}` : ''}: ${fault.message.split('\n')[0].replace(/ at line \d+, column \d+:$/, '')}; mend it there.`,
+      `The ${what} is not valid YAML${line ? ` at line ${line}` : ''}: ${fault.message.split('\n')[0].replace(/ at line \d+, column \d+:$/, '')}; mend it there.`,
     );
   }
-  const value = plain(document, where);
+  const value = plain(document, what);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new FoveaError(`The recipe "${where}" must be a mapping of fields such as name, data and stages.`);
+    throw new FoveaError(`The ${what} must be a mapping of fields, such as "name: first-try" in its first line.`);
   }
   if (Object.hasOwn(value, '__proto__'))
-    throw new FoveaError(`The recipe "${where}" has the unknown key "__proto__"; remove it.`);
+    throw new FoveaError(`The ${what} has the unknown key "__proto__"; remove it.`);
   return value as Record<string, unknown>;
 }
 
@@ -146,26 +147,26 @@ function parse(text: string, where: string): Record<string, unknown> {
  * Parses YAML once its tokens are counted and its nesting is measured, both without recursion: composing a document takes
  * time for each token, and takes stack for each level until there is none left.
  */
-function documentOf(text: string, where: string) {
+function documentOf(text: string, what: string) {
   let tokens = 0;
   for (const _ of new Lexer().lex(text)) {
     if (++tokens > MAX_TOKENS)
       throw new FoveaError(
-        `The recipe "${where}" has more than ${MAX_TOKENS} words and signs, which no recipe needs; is it the right file?`,
+        `The ${what} has more than ${MAX_TOKENS} words and signs, which none needs; is it the right file?`,
       );
   }
   // A level of YAML is a collection, its list of items, an item and its value.
   for (const token of new Parser().parse(text))
-    if (depthExceeds(token, 4 * MAX_DEPTH)) throw new FoveaError(tooDeep(where));
+    if (depthExceeds(token, 4 * MAX_DEPTH)) throw new FoveaError(tooDeep(what));
   return parseDocument(text, { uniqueKeys: true } as never);
 }
 
-function plain(document: ReturnType<typeof documentOf>, where: string): unknown {
+function plain(document: ReturnType<typeof documentOf>, what: string): unknown {
   try {
     return document.toJS({ maxAliasCount: 20 });
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new FoveaError(`The recipe "${where}" is not a document of plain values: ${why}; write its aliases out.`);
+    throw new FoveaError(`The ${what} is not a document of plain values: ${why}; write its aliases out.`);
   }
 }
 
@@ -181,7 +182,7 @@ export function setField(input: Record<string, unknown>, assignment: string): vo
   const keys = assignment.slice(0, Math.max(at, 0)).split('.');
   if (at < 1 || keys.some((key) => !/^\w+$/.test(key) || key === '__proto__'))
     refuse('a path, "=" and a value are needed');
-  const document = documentOf(assignment.slice(at + 1), keys.join('.'));
+  const document = documentOf(assignment.slice(at + 1), `value of ${keys.join('.')}`);
   if (document.errors.length > 0) refuse(`its value is not YAML (${document.errors[0].message.split('\n')[0]})`);
   let holder = input as Record<string, unknown> | unknown[];
   const find = (key: string): string => {
@@ -198,7 +199,7 @@ export function setField(input: Record<string, unknown>, assignment: string): vo
     if (typeof fields[name] !== 'object') refuse(`"${key}" is a value, not a group of fields`);
     holder = fields[name] as Record<string, unknown>;
   }
-  (holder as Record<string, unknown>)[find(keys[keys.length - 1])] = plain(document, keys.join('.'));
+  (holder as Record<string, unknown>)[find(keys[keys.length - 1])] = plain(document, `value of ${keys.join('.')}`);
 }
 
 function explain(where: string, error: z.ZodError): string {

@@ -2,6 +2,7 @@
 // It asks no Redis; `gc` is safe beside running jobs, as what is young stays.
 
 import { collectGarbage, DAY_MS, FoveaError, type Garbage, openStore, type Store, verifyStore } from '@fovea/artifacts';
+import { keptCheckpoints } from '@fovea/jobs';
 import { defineCommand } from 'citty';
 import { findHome } from '../home.ts';
 import { table } from '../summary.ts';
@@ -36,7 +37,7 @@ function fleetStore(): Promise<Store> {
 }
 
 async function verify(store: Store, json: boolean): Promise<void> {
-  const found = await verifyStore(store);
+  const found = await verifyStore(store, { keep: await keptCheckpoints(store) });
   if (found.faults.length > 0) process.exitCode = 2;
   if (json) return console.log(JSON.stringify(found, null, 2));
   const counts = `${found.refs} refs name ${found.blobs} blobs (${bytes(found.bytes)})`;
@@ -49,7 +50,7 @@ async function verify(store: Store, json: boolean): Promise<void> {
 }
 
 async function collect(store: Store, options: { minAge: number; dryRun: boolean }, json: boolean): Promise<void> {
-  const found = await collectGarbage(store, options);
+  const found = await collectGarbage(store, { ...options, keep: await keptCheckpoints(store) });
   if (json) return console.log(JSON.stringify({ ...options, ...found }, null, 2));
   const rows = (Object.keys(NAMES) as (keyof typeof NAMES)[]).map((key) => [
     NAMES[key],
