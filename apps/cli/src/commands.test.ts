@@ -44,7 +44,7 @@ async function fovea(...args: string[]): Promise<number> {
 
 test('help, version and an unknown command', async () => {
   expect(await fovea('--help')).toBe(0);
-  expect(said.out).toMatch(/train .*\n.*runs [\s\S]*doctor /);
+  expect(said.out).toMatch(/train .*\n[\s\S]*runs [\s\S]*doctor /);
   expect(await fovea('train', '--help')).toBe(0);
   expect(said.out).toMatch(/--redis-port=<port>/);
   expect(said.out).not.toContain('\x1b');
