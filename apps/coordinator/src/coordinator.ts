@@ -17,6 +17,7 @@ import {
   readRun,
   recoverRun,
   runOfJob,
+  runRef,
   sendControl,
   timestamp,
   updateRun,
@@ -36,11 +37,14 @@ export interface CoordinatorOptions {
   observer?: Observer | null;
   /** Milliseconds since 1970. */
   now?: () => number;
+  /** Milliseconds of a clock that nobody sets, for what happens every so often. */
+  elapsed?: () => number;
 }
 
 /** How a run's record looks once it does not go on. */
 interface Ending extends Pick<RunRecord, 'error'> {
   status: 'paused' | 'cancelled' | 'failed' | 'completed';
+  session?: number;
 }
 
 interface Going {
@@ -68,9 +72,16 @@ export class Coordinator {
   #swept = Number.NEGATIVE_INFINITY;
 
   constructor(options: CoordinatorOptions) {
-    this.#options = { only: null, scoreAfter: 'commit', observer: null, now: Date.now, ...options };
+    this.#options = {
+      only: null,
+      scoreAfter: 'commit',
+      observer: null,
+      now: Date.now,
+      elapsed: () => performance.now(),
+      ...options,
+    };
     this.book = new JobBook(options.fleet, (error) => console.error(`${timestamp()} queue: ${error.message}`));
-    this.#preemption = new Preemption(options.fleet, this.book, this.#options.now);
+    this.#preemption = new Preemption(options.fleet, this.book, this.#options.elapsed);
   }
 
   /** Ids of the runs that are going. */
@@ -101,7 +112,7 @@ export class Coordinator {
 
   /** One look at all that may have changed. Calls must not overlap. */
   async look(): Promise<void> {
-    const now = this.#options.now();
+    const now = this.#options.elapsed();
     const isSweep = now - this.#swept >= SWEEP_MS;
     this.#workers = await listWorkers(this.#options.fleet);
     const heard = new Set(this.#heard);
@@ -144,8 +155,24 @@ export class Coordinator {
       if (going && !isNew && going.planner.run.session === run.session) return this.#rank(going, control);
       await this.#begin(run, session, control, isNew);
     } catch (error) {
-      console.error(`${timestamp()} ${id}: ${isUserError(error) ? error.message : (error as Error).stack}`);
+      await this.#refuse(id, error as Error);
+    }
+  }
+
+  /** What a person must mend is the run's end, if its record can say so; what may pass is tried again at once. */
+  async #refuse(id: string, error: Error): Promise<void> {
+    const { store } = this.#options.fleet;
+    if (!isUserError(error)) {
+      console.error(`${timestamp()} ${id}: ${error.stack}`);
       this.#heard.add(id);
+      return;
+    }
+    try {
+      if ((await store.readRef(runRef(id))) === null) return void this.#going.delete(id);
+      const session = Math.max((await readRun(store, id)).session, (await readControl(store, id))?.session ?? 1);
+      await this.#fail(id, error.message, true, { session });
+    } catch {
+      console.error(`${timestamp()} ${id}: ${error.message}`);
     }
   }
 
@@ -220,9 +247,9 @@ export class Coordinator {
     await this.book.removeRun(id);
   }
 
-  async #fail(id: string, message: string, user: boolean): Promise<void> {
+  async #fail(id: string, message: string, user: boolean, more: Pick<Ending, 'session'> = {}): Promise<void> {
     console.error(`${timestamp()} ${id}: failed: ${message}`);
-    await this.#end(id, { status: 'failed', error: { message, user } }, { type: 'failed', message, user });
+    await this.#end(id, { status: 'failed', error: { message, user }, ...more }, { type: 'failed', message, user });
     await this.book.removeRun(id);
   }
 
