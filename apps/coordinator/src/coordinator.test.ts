@@ -2,15 +2,18 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
+  bullmq,
   connect,
   ensureRedis,
   type Fleet,
+  keys,
   type OwnedRedis,
   type RunRecord,
   readRun,
   roundRef,
   runRef,
   submitRun,
+  updateRun,
 } from '@fovea/jobs';
 import type { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
@@ -81,4 +84,30 @@ test('a run that cannot be taken up because a file of it is damaged fails with t
   expect(status).toBe('failed');
   expect(why).toMatchObject({ user: true });
   expect(why?.message).toContain(`refs/${roundRef(run.id, 'trunk', 0)} in the store is damaged`);
+});
+
+test('of a run that ended elsewhere no job stays, not even one that was being worked on', async () => {
+  const run = await submitted('ended');
+  await coordinator.look();
+  const queue = coordinator.book.queue('train-cpu-0g');
+  let release = () => {};
+  let take = () => {};
+  const taken = new Promise<void>((resolve) => (take = resolve));
+  const process = () => {
+    take();
+    return new Promise<void>((resolve) => (release = resolve));
+  };
+  const worker = new (bullmq().Worker)(queue.name, process, { connection: redis, prefix: fleet.prefix });
+  await taken;
+  await updateRun(fleet.store, run.id, { status: 'completed' }, new Date());
+  coordinator.hear(run.id);
+  await coordinator.look();
+  expect(coordinator.running).toEqual([]);
+  const closed = worker.close();
+  release();
+  await closed;
+  coordinator.hearJob(`${run.id}.1.shard-trunk-0-0`, false);
+  await coordinator.look();
+  expect((await queue.getJobs()).map(({ id }) => id)).toEqual([]);
+  expect(await redis.exists(keys.jobs(fleet.prefix, run.id))).toBe(0);
 });

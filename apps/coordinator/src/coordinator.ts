@@ -151,7 +151,7 @@ export class Coordinator {
       if (wants === 'cancel') return await this.#halt(run, 'cancelled');
       const session = Math.max(run.session, control?.session ?? 1);
       const isNew = run.status === 'submitted' || session > run.session;
-      if (!isNew && run.status !== 'running') return void this.#going.delete(id);
+      if (!isNew && run.status !== 'running') return await this.#leave(id);
       if (going && !isNew && going.planner.run.session === run.session) return this.#rank(going, control);
       await this.#begin(run, session, control, isNew);
     } catch (error) {
@@ -190,6 +190,12 @@ export class Coordinator {
     this.#going.set(run.id, { planner, control, waits: null, faults: 0 });
   }
 
+  /** Takes away what was queued for a run that does not go on, by us while we slept or by its last workers. */
+  async #leave(id: string): Promise<void> {
+    this.#going.delete(id);
+    await this.book.removeRun(id);
+  }
+
   /** Another priority takes hold with the jobs that are queued from now on. */
   #rank(going: Going, control: Control | null): void {
     going.control = control;
@@ -198,11 +204,10 @@ export class Coordinator {
 
   async #halt(run: RunRecord, to: 'paused' | 'cancelled'): Promise<void> {
     const { fleet } = this.#options;
-    this.#going.delete(run.id);
+    await this.#leave(run.id);
     const isOver: RunStatus[] =
       to === 'paused' ? ['paused', 'completed', 'failed', 'cancelled'] : ['cancelled', 'completed'];
     if (isOver.includes(run.status)) return;
-    await this.book.removeRun(run.id);
     await sendControl(fleet, { type: 'abort', run: run.id, reason: `the run is ${to}` });
     await this.#end(run.id, { status: to, error: null }, { type: to });
   }

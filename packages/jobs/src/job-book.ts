@@ -74,17 +74,21 @@ export class JobBook {
     }
   }
 
-  /** Takes all jobs of a run away but those that are being worked on, whose workers must be told. */
+  /**
+   * Takes all jobs of a run away but those that are being worked on, whose workers must be told; they stay noted for a
+   * later call.
+   */
   async removeRun(runId: string): Promise<void> {
     const { redis, prefix } = this.#fleet;
-    const jobs = Object.entries(await redis.hgetall(keys.jobs(prefix, runId)));
+    const list = keys.jobs(prefix, runId);
+    const jobs = Object.entries(await redis.hgetall(list));
     // Merges first: without their children they would be ready.
     const merges = jobs.filter(([id]) => id.includes('.merge-'));
     for (const [id, name] of [...merges, ...jobs]) {
       const job = await this.queue(name).getJob(id);
       if (job) await this.remove(job);
+      else await redis.hdel(list, id);
     }
-    await redis.del(keys.jobs(prefix, runId));
   }
 
   /** Every pool that has workers or had jobs. */
