@@ -5,7 +5,10 @@
 
 import { parseArgs } from 'node:util';
 import { philox } from '@fovea/tensor/random';
+import { clockScenarios } from './clock.ts';
+import { diskScenarios } from './disks.ts';
 import { killScenarios } from './kills.ts';
+import { redisScenarios } from './redis.ts';
 import type { Scenario } from './scenario.ts';
 import { type Kind, type Reference, World } from './world.ts';
 
@@ -18,7 +21,7 @@ const { values: given } = parseArgs({
   },
 });
 const seed = Number(given.seed ?? (given.short ? 6 : Date.now() % 1e6));
-const scenarios = [...killScenarios].filter(({ name, short }) =>
+const scenarios = [...killScenarios, ...redisScenarios, ...clockScenarios, ...diskScenarios].filter(({ name, short }) =>
   given.only ? given.only.some((part) => name.includes(part)) : short || !given.short,
 );
 

@@ -37,6 +37,8 @@ export interface WorldOptions {
   only?: Record<string, NodeJS.ProcessEnv>;
   /** Called with the world's folder before anything is in it. */
   prepare?: (dir: string) => void;
+  /** Called with the world's folder when everything has ended. */
+  finish?: (dir: string) => void;
 }
 
 interface Kept {
@@ -318,6 +320,7 @@ export class World {
     this.#kept.clear();
     await this.fleet.close();
     await until(() => this.#family().length === 0, 'every process to end', 10_000);
+    this.#options.finish?.(this.dir);
     await rm(this.dir, { recursive: true, force: true });
   }
 }
