@@ -10,6 +10,7 @@ import {
   type OwnedRedis,
   type RunRecord,
   readRun,
+  rebuildRuns,
   roundRef,
   runRef,
   submitRun,
@@ -110,4 +111,14 @@ test('of a run that ended elsewhere no job stays, not even one that was being wo
   await coordinator.look();
   expect((await queue.getJobs()).map(({ id }) => id)).toEqual([]);
   expect(await redis.exists(keys.jobs(fleet.prefix, run.id))).toBe(0);
+});
+
+test('of a run that is rebuilt while its jobs are queued, those of the new session alone are there', async () => {
+  const run = await submitted('rebuilt');
+  await coordinator.look();
+  await rebuildRuns(fleet);
+  coordinator.hear(run.id);
+  await coordinator.look();
+  const ids = (await coordinator.book.queue('train-cpu-0g').getJobs()).map(({ id }) => id);
+  expect(ids.sort()).toEqual([`${run.id}.2.merge-trunk-0`, `${run.id}.2.shard-trunk-0-0`]);
 });
