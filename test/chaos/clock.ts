@@ -15,7 +15,7 @@ const FILE = path.join(tmpdir(), `fovea-chaos-clock-${process.pid}`);
 
 const withClocks: WorldOptions = {
   only: Object.fromEntries(
-    NAMES.map((name) => [name, { NODE_OPTIONS: PRELOAD, CHAOS_CLOCK: `${FILE}-${name}` }] as const),
+    NAMES.map((name) => [name, { NODE_OPTIONS: PRELOAD, FOVEA_CHAOS_CLOCK: `${FILE}-${name}` }] as const),
   ),
 };
 
@@ -33,7 +33,8 @@ const jump = (what: string, names: readonly string[], hours: number, short: bool
     try {
       await world.reference('two');
       world.empty();
-      for (const round of ['train-trunk-1', 'train-aligned-0', 'train-control-1']) world.fleet.home.fault(round, 'crash');
+      for (const round of ['train-trunk-1', 'train-aligned-0', 'train-control-1'])
+        world.fleet.home.fault(round, 'crash');
       const run = await world.submit('two', 'clock');
       await sleep(random.between(300, 1500));
       set(names, hours * HOUR_MS);

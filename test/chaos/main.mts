@@ -8,8 +8,10 @@ import { philox } from '@fovea/tensor/random';
 import { clockScenarios } from './clock.ts';
 import { diskScenarios } from './disks.ts';
 import { killScenarios } from './kills.ts';
+import { poisonScenarios } from './poison.ts';
 import { redisScenarios } from './redis.ts';
 import type { Scenario } from './scenario.ts';
+import { truncationScenarios } from './truncation.ts';
 import { type Kind, type Reference, World } from './world.ts';
 
 const { values: given } = parseArgs({
@@ -21,7 +23,15 @@ const { values: given } = parseArgs({
   },
 });
 const seed = Number(given.seed ?? (given.short ? 6 : Date.now() % 1e6));
-const scenarios = [...killScenarios, ...redisScenarios, ...clockScenarios, ...diskScenarios].filter(({ name, short }) =>
+const every = [
+  ...killScenarios,
+  ...redisScenarios,
+  ...clockScenarios,
+  ...diskScenarios,
+  ...truncationScenarios,
+  ...poisonScenarios,
+];
+const scenarios = every.filter(({ name, short }) =>
   given.only ? given.only.some((part) => name.includes(part)) : short || !given.short,
 );
 

@@ -1,9 +1,9 @@
 // Loaded before anything else of a process (`--import`): its Date goes wrong by as many milliseconds as the file that
-// CHAOS_CLOCK names says, from when the file is there, as on a machine whose clock is set. Timers go on as they were.
+// FOVEA_CHAOS_CLOCK names says, from when the file is there, as on a machine whose clock is set. Timers go on as they were.
 
 import { readFileSync } from 'node:fs';
 
-const file = process.env.CHAOS_CLOCK;
+const file = process.env.FOVEA_CHAOS_CLOCK;
 const True = Date;
 let shift = 0;
 setInterval(() => {

@@ -276,11 +276,10 @@ export class World {
     let left: string[] = [];
     const look = async () => {
       const counts = await book.counts();
-      left = counts.flatMap(({ queue, waiting, active, delayed, waitingChildren, failed }) => {
-        const sum = waiting + active + delayed + waitingChildren + failed;
-        const states = JSON.stringify({ waiting, active, delayed, waitingChildren, failed });
-        return sum > 0 ? [`${queue} has jobs left: ${states}`] : [];
-      });
+      const jobs = await Promise.all(counts.map(async ({ queue }) => book.queue(queue).getJobs()));
+      left = await Promise.all(
+        jobs.flat().map(async (job) => `${job.id} was left ${await job.getState()}: ${job.failedReason ?? ''}`),
+      );
       if ((await redis.exists(keys.jobs(prefix, run.id))) > 0) left.push(`the list of the jobs of ${run.id} is there`);
       return left.length === 0;
     };

@@ -122,3 +122,23 @@ test('of a run that is rebuilt while its jobs are queued, those of the new sessi
   const ids = (await coordinator.book.queue('train-cpu-0g').getJobs()).map(({ id }) => id);
   expect(ids.sort()).toEqual([`${run.id}.2.merge-trunk-0`, `${run.id}.2.shard-trunk-0-0`]);
 });
+
+test.for(['waits', 'failed'])(
+  'a job that nobody noted, and that %s under the id of another, is replaced',
+  async (state) => {
+    const run = await submitted(`foreign-${state}`);
+    const queue = coordinator.book.queue('train-cpu-0g');
+    const id = `${run.id}.1.shard-trunk-0-0`;
+    await queue.add('shard', { version: 1 }, { jobId: id, priority: 1 });
+    const fail = () => Promise.reject(new Error('of another version'));
+    const worker = new (bullmq().Worker)(queue.name, fail, { connection: redis, prefix: fleet.prefix, autorun: false });
+    if (state === 'failed') {
+      void worker.run();
+      await new Promise((resolve) => worker.once('failed', resolve));
+    }
+    await worker.close();
+    await coordinator.look();
+    expect((await queue.getJob(id))?.data).toMatchObject({ version: 2, kind: 'shard' });
+    expect(await (await queue.getJob(id))?.getState()).toBe('prioritized');
+  },
+);
