@@ -165,12 +165,13 @@ export class Running {
   }
 }
 
-function processes(): { pid: number; parent: number; args: string }[] {
+/** Every living process; `state` as `ps` has it, T of one that was stopped. */
+export function processes(): { pid: number; parent: number; state: string; args: string }[] {
   const lines = execFileSync('ps', ['-e', '-ww', '-o', 'pid=,ppid=,stat=,args='], { encoding: 'utf8' }).split('\n');
   return lines.flatMap((line) => {
     const match = /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(.*)$/.exec(line);
     return match && !match[3].startsWith('Z')
-      ? [{ pid: Number(match[1]), parent: Number(match[2]), args: match[4] }]
+      ? [{ pid: Number(match[1]), parent: Number(match[2]), state: match[3], args: match[4] }]
       : [];
   });
 }

@@ -16,6 +16,7 @@ import {
   readRun,
   recoverRun,
   runOfJob,
+  runRef,
   sendControl,
   timestamp,
   updateRun,
@@ -38,11 +39,14 @@ export interface CoordinatorOptions {
   observer?: Observer | null;
   /** Milliseconds since 1970. */
   now?: () => number;
+  /** Milliseconds of a clock that nobody sets, for what happens every so often. */
+  elapsed?: () => number;
 }
 
 /** How a run's record looks once it does not go on. */
 interface Ending extends Pick<RunRecord, 'error'> {
   status: 'paused' | 'cancelled' | 'failed' | 'completed';
+  session?: number;
 }
 
 interface Going {
@@ -73,9 +77,16 @@ export class Coordinator {
   #swept = Number.NEGATIVE_INFINITY;
 
   constructor(options: CoordinatorOptions) {
-    this.#options = { only: null, scoreAfter: 'commit', observer: null, now: Date.now, ...options };
+    this.#options = {
+      only: null,
+      scoreAfter: 'commit',
+      observer: null,
+      now: Date.now,
+      elapsed: () => performance.now(),
+      ...options,
+    };
     this.book = new JobBook(options.fleet, (error) => console.error(`${timestamp()} queue: ${error.message}`));
-    this.#preemption = new Preemption(options.fleet, this.book, this.#options.now);
+    this.#preemption = new Preemption(options.fleet, this.book, this.#options.elapsed);
     this.#sweeper = new Sweeper(options.fleet, this.#options.now);
     this.#retention = new Retention(options.fleet, this.#options.now);
     this.#collector = new Collector(options.fleet.store, this.#retention, this.#options.now);
@@ -109,7 +120,7 @@ export class Coordinator {
 
   /** One look at all that may have changed. Calls must not overlap. */
   async look(): Promise<void> {
-    const now = this.#options.now();
+    const now = this.#options.elapsed();
     const isSweep = now - this.#swept >= SWEEP_MS;
     this.#workers = await listWorkers(this.#options.fleet);
     const heard = new Set(this.#heard);
@@ -150,12 +161,28 @@ export class Coordinator {
       if (wants === 'cancel') return await this.#halt(run, 'cancelled');
       const session = Math.max(run.session, control?.session ?? 1);
       const isNew = run.status === 'submitted' || session > run.session;
-      if (!isNew && run.status !== 'running') return void this.#going.delete(id);
+      if (!isNew && run.status !== 'running') return await this.#leave(id);
       if (going && !isNew && going.planner.run.session === run.session) return this.#rank(going, control);
       await this.#begin(run, session, control, isNew);
     } catch (error) {
-      console.error(`${timestamp()} ${id}: ${isUserError(error) ? error.message : (error as Error).stack}`);
+      await this.#refuse(id, error as Error);
+    }
+  }
+
+  /** What a person must mend is the run's end, if its record can say so; what may pass is tried again at once. */
+  async #refuse(id: string, error: Error): Promise<void> {
+    const { store } = this.#options.fleet;
+    if (!isUserError(error)) {
+      console.error(`${timestamp()} ${id}: ${error.stack}`);
       this.#heard.add(id);
+      return;
+    }
+    try {
+      if ((await store.readRef(runRef(id))) === null) return void this.#going.delete(id);
+      const session = Math.max((await readRun(store, id)).session, (await readControl(store, id))?.session ?? 1);
+      await this.#fail(id, error.message, true, { session });
+    } catch {
+      console.error(`${timestamp()} ${id}: ${error.message}`);
     }
   }
 
@@ -174,6 +201,12 @@ export class Coordinator {
     this.#going.set(run.id, { planner, control, waits: null, faults: 0 });
   }
 
+  /** Takes away what was queued for a run that does not go on, by us while we slept or by its last workers. */
+  async #leave(id: string): Promise<void> {
+    this.#going.delete(id);
+    await this.book.removeRun(id);
+  }
+
   /** Another priority takes hold with the jobs that are queued from now on. */
   #rank(going: Going, control: Control | null): void {
     going.control = control;
@@ -182,11 +215,10 @@ export class Coordinator {
 
   async #halt(run: RunRecord, to: 'paused' | 'cancelled'): Promise<void> {
     const { fleet } = this.#options;
-    this.#going.delete(run.id);
+    await this.#leave(run.id);
     const isOver: RunStatus[] =
       to === 'paused' ? ['paused', 'completed', 'failed', 'cancelled'] : ['cancelled', 'completed'];
     if (isOver.includes(run.status)) return;
-    await this.book.removeRun(run.id);
     await sendControl(fleet, { type: 'abort', run: run.id, reason: `the run is ${to}` });
     await this.#end(run.id, { status: to, error: null }, { type: to });
   }
@@ -232,9 +264,9 @@ export class Coordinator {
     await this.book.removeRun(id);
   }
 
-  async #fail(id: string, message: string, user: boolean): Promise<void> {
+  async #fail(id: string, message: string, user: boolean, more: Pick<Ending, 'session'> = {}): Promise<void> {
     console.error(`${timestamp()} ${id}: failed: ${message}`);
-    await this.#end(id, { status: 'failed', error: { message, user } }, { type: 'failed', message, user });
+    await this.#end(id, { status: 'failed', error: { message, user }, ...more }, { type: 'failed', message, user });
     await this.book.removeRun(id);
   }
 

@@ -347,6 +347,31 @@ test('a score that its worker called stale is queued anew, but not for ever', as
   expect(await one.reconcile()).toMatchObject({ state: 'failed', message: expect.stringContaining('version 1') });
 });
 
+test('a shard that its worker called stale is queued anew, with the merge that failed with it', async () => {
+  const one = planner();
+  await one.reconcile();
+  const { UnrecoverableError } = bullmq();
+  const worker = work('train', async () => Promise.reject(new UnrecoverableError('Stale: its data is of version 1')));
+  await finished(worker, 1);
+  await worker.close();
+  for (let i = 0; i < 3; i++) expect(await one.reconcile()).toEqual({ state: 'working' });
+  expect(await ids('train')).toEqual(['merge-trunk-0', 'shard-trunk-0-0']);
+  expect(await queues.train.getFailedCount()).toBe(0);
+});
+
+test('a merge that found too few shards tells what the shards failed of', async () => {
+  run = { ...run, recipe: { ...run.recipe, shards: { ...run.recipe.shards, min: 2, max: 2 } } };
+  await commit('trunk', 0);
+  const one = planner();
+  await one.reconcile(workers(2));
+  const { UnrecoverableError } = bullmq();
+  const worker = work('train', async ({ kind }) => {
+    throw new UnrecoverableError(kind === 'shard' ? 'FoveaError: The disk is full.' : 'fewer than the quorum');
+  });
+  await finished(worker, 3);
+  expect(await one.reconcile(workers(2))).toEqual({ state: 'failed', message: 'The disk is full.', user: true });
+});
+
 test('a round is cut by the workers that are there, once and for all', async () => {
   run = { ...run, recipe: { ...run.recipe, shards: { ...run.recipe.shards, min: 2, max: 3 } } };
   await commit('trunk', 0);

@@ -203,11 +203,12 @@ export class Planner {
       return null;
     }
     const jobs = await Promise.all(shards.map((shard) => book.find(shard)));
-    for (const job of [...(of === 1 ? jobs : []), mergeJob]) {
-      if (job && (await job.isFailed())) return this.#again(job);
-    }
     if (this.#isDeserted(mergeJob, 'train') && (await book.remove(mergeJob))) return null;
-    return of > 1 ? this.#late(mergeJob, jobs, round, of) : null;
+    if (of > 1) return this.#late(mergeJob, jobs, round, of);
+    for (const job of [...jobs, mergeJob]) {
+      if (job && (await job.isFailed())) return this.#again(job, mergeJob);
+    }
+    return null;
   }
 
   async #addRound({ order }: NextRound, merge: JobDataOf<'merge'>, shards: JobDataOf<'shard'>[]): Promise<void> {
@@ -258,7 +259,9 @@ export class Planner {
       if (!job || isDone(index)) continue;
       ((await job.isFailed()) ? failures : missing).push(job);
     }
+    // What a merge of too few failed of, they know better.
     if (failures.length > 0 && done.length + missing.length < enough) return this.#again(failures[0], merge);
+    if (await merge.isFailed()) return this.#again(merge);
     if (deadline === null || missing.length === 0 || done.length < enough) return null;
     const ends = shards.flatMap((job) => (job?.finishedOn ? [job.finishedOn] : []));
     if (ends.length === 0 || now() < Math.min(...ends) + 1000 * deadline) return null;

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { isUserError, readCheckpoint } from '@fovea/artifacts';
+import { isUserError, partialRef, readCheckpoint } from '@fovea/artifacts';
 import {
   bullmq,
   type EngineProcess,
@@ -12,6 +12,7 @@ import {
   readEvents,
   readRound,
   roundFlow,
+  shardRef,
 } from '@fovea/jobs';
 import { planOf } from '@fovea/recipe';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -107,6 +108,29 @@ test('a round becomes a checkpoint that descends from its base, and says so', as
     step: 1,
     steps: 10,
   });
+});
+
+test('what a death after the commit left is taken away by whoever does the job again', async () => {
+  const { store } = context.fleet;
+  const [first, second] = await Promise.all([0, 1].map((n) => readRound(store, run.id, 'trunk', n)));
+  const again = data(1, first!.checkpoint);
+  const left = shardRef(run.id, 'trunk', 1, again.shard);
+  const partial = partialRef(run.id, again.round, again.shard);
+  const { weights, optimizer, step } = await readCheckpoint(store, second!.checkpoint);
+  const result = { weights, optimizer, step, metrics: second!.metrics };
+  await store.writeRef(left, { base: first!.checkpoint, result });
+  await store.writeRef(partial, { base: first!.checkpoint });
+  await shard(again, still(), context, engine);
+  expect(await store.readRef(partial)).toBeNull();
+  expect(await merge(mergeOf(again), still(), context, engine)).toEqual(second);
+  expect(await store.readRef(left)).toBeNull();
+});
+
+test('a shard of a round that was committed meanwhile leaves nothing', async () => {
+  const { store } = context.fleet;
+  const { checkpoint } = (await readRound(store, run.id, 'trunk', 0))!;
+  await shard(data(1, checkpoint), still(), context, engine);
+  expect(await store.listRefs(`runs/${run.id}/shards`)).toEqual([]);
 });
 
 test('a loss that is no number is a sentence, not a checkpoint', async () => {

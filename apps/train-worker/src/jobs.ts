@@ -24,6 +24,7 @@ import {
   type ShardResult,
   shardRecordSchema,
   shardRef,
+  shardsRef,
   type TrainRequest,
   type TrainResult,
   throttled,
@@ -34,7 +35,7 @@ import type { Round } from '@fovea/recipe';
 
 const PROGRESS_MS = 200;
 
-/** Computes one shard of a round and records its result, unless that was done before. */
+/** Computes one shard of a round and records its result, unless that was done before or the round is over. */
 export async function shard(
   data: JobDataOf<'shard'>,
   { run, signal }: JobContext,
@@ -43,18 +44,21 @@ export async function shard(
 ): Promise<void> {
   const { store } = fleet;
   const { round, base, shard } = data;
-  if (await recordOf(store, run, round, base, shard)) return;
-  await faultPoint('shard-taken');
-  const request: TrainRequest = { kind: 'train', ...requestBase(store, cacheDir, run), round, base, shard };
-  const onProgress = relay(fleet, run, round);
-  const hangTimeoutMs = run.recipe.engine.hangTimeout * 1000;
-  const answer = await engine.run(request, { onProgress, signal, hangTimeoutMs });
-  checkFinite(answer, round);
-  await faultPoint('shard-computed');
-  const record = shardRecordSchema.parse({ base, result: answer });
-  await store.writeRef(shardRef(run.id, round.track, round.round, shard), record);
-  await store.removeRef(partialRef(run.id, round, shard));
+  const isOver = async () => (await readRound(store, run.id, round.track, round.round)) !== null;
+  if (!(await recordOf(store, run, round, base, shard)) && !(await isOver())) {
+    await faultPoint('shard-taken');
+    const request: TrainRequest = { kind: 'train', ...requestBase(store, cacheDir, run), round, base, shard };
+    const onProgress = relay(fleet, run, round);
+    const hangTimeoutMs = run.recipe.engine.hangTimeout * 1000;
+    const answer = await engine.run(request, { onProgress, signal, hangTimeoutMs });
+    checkFinite(answer, round);
+    await faultPoint('shard-computed');
+    const record = shardRecordSchema.parse({ base, result: answer });
+    // Whoever slept here may wake when others have committed the round: nobody would take this away any more.
+    if (!(await isOver())) await store.writeRef(shardRef(run.id, round.track, round.round, shard), record);
+  }
   await faultPoint('shard-recorded');
+  await store.removeRef(partialRef(run.id, round, shard));
 }
 
 /** Builds the checkpoint of a round from its shards and commits it under the job's fencing token. */
@@ -67,7 +71,10 @@ export async function merge(
   const { store } = fleet;
   const { round } = data;
   const known = await readRound(store, run.id, round.track, round.round);
-  if (known) return known;
+  if (known) {
+    await forgetShards(store, run, round);
+    return known;
+  }
   await faultPoint('merge-taken');
   const token: FencingToken = { session: data.session, round: round.round, attempt: job.attemptsStarted };
   await claimRound(fleet, run.id, round.track, token);
@@ -84,10 +91,15 @@ export async function merge(
     committedAt: new Date().toISOString(),
   });
   await faultPoint('commit-done');
-  for (const { index, of } of shards) await store.removeRef(shardRef(run.id, round.track, round.round, { index, of }));
+  await forgetShards(store, run, round);
   console.log(`${timestamp()} committed round ${round.round} of ${round.track} as ${record.checkpoint}`);
   await announce(fleet, run, data, record);
   return record;
+}
+
+/** The checkpoint says it all now. */
+async function forgetShards(store: Store, run: RunRecord, { track, round }: Round): Promise<void> {
+  for (const ref of await store.listRefs(shardsRef(run.id, track, round))) await store.removeRef(ref);
 }
 
 const requestBase = (store: Store, cacheDir: string, run: RunRecord) => ({

@@ -38,13 +38,18 @@ export const keys = {
   coordinator: (prefix: string) => `${prefix}:coordinator`,
 };
 
-/** Forgets everything that Redis knows below a prefix, or of one run of it. The store is enough to start again. */
+/**
+ * Forgets everything that Redis knows below a prefix, or of one run of it but the list by which its jobs are found. The
+ * store is enough to start again.
+ */
 export async function purge(redis: Redis, prefix: string, runId?: string): Promise<number> {
   const below = runId === undefined ? prefix : `${prefix}:run:${runId}`;
   const glob = below.replace(/[[\]?*\\]/g, '\\$&');
+  const list = runId === undefined ? null : keys.jobs(prefix, runId);
   let removed = 0;
   for await (const found of redis.scanStream({ match: `${glob}:*`, count: 500 })) {
-    if (found.length > 0) removed += await redis.unlink(...(found as string[]));
+    const gone = (found as string[]).filter((key) => key !== list);
+    if (gone.length > 0) removed += await redis.unlink(...gone);
   }
   return removed;
 }

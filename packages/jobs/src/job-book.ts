@@ -49,12 +49,14 @@ export class JobBook {
   /** Queues a round's merge and shards. */
   async addRound(pool: Pool, merge: JobDataOf<'merge'>, shards: JobDataOf<'shard'>[], priority: number): Promise<void> {
     const name = queueOf(pool);
+    for (const shard of shards) await this.#clear(name, shard, this.queue(name).toKey(jobId(merge)));
     await this.#note(name, merge.run, [merge, ...shards].map(jobId));
     await this.#flows.add(roundFlow(name, merge, shards, priority));
   }
 
   async add(pool: Pool, data: JobData, priority: number): Promise<void> {
     const name = queueOf(pool);
+    await this.#clear(name, data);
     await this.#note(name, data.run, [jobId(data)]);
     await this.queue(name).add(data.kind, data, jobOptions(data, priority));
   }
@@ -76,17 +78,21 @@ export class JobBook {
     }
   }
 
-  /** Takes all jobs of a run away but those that are being worked on, whose workers must be told. */
+  /**
+   * Takes all jobs of a run away but those that are being worked on, whose workers must be told; they stay noted for a
+   * later call.
+   */
   async removeRun(runId: string): Promise<void> {
     const { redis, prefix } = this.#fleet;
-    const jobs = Object.entries(await redis.hgetall(keys.jobs(prefix, runId)));
+    const list = keys.jobs(prefix, runId);
+    const jobs = Object.entries(await redis.hgetall(list));
     // Merges first: without their children they would be ready.
     const merges = jobs.filter(([id]) => id.includes('.merge-'));
     for (const [id, name] of [...merges, ...jobs]) {
       const job = await this.queue(name).getJob(id);
       if (job) await this.remove(job);
+      else await redis.hdel(list, id);
     }
-    await redis.del(keys.jobs(prefix, runId));
   }
 
   /** Lets at most so many jobs of a queue be worked on at once, however many workers there are; null for no limit. */
@@ -125,6 +131,12 @@ export class JobBook {
 
   async close(): Promise<void> {
     await Promise.all([this.#flows.close(), ...[...this.#queues.values()].map((queue) => queue.close())]);
+  }
+
+  /** Takes away a job of the same id that has ended or is another's child, since adding ours would change nothing. */
+  async #clear(queue: string, data: JobData, parentKey?: string): Promise<void> {
+    const left = await this.queue(queue).getJob(jobId(data));
+    if (left && (left.finishedOn || left.parentKey !== parentKey)) await this.remove(left);
   }
 
   /** Noted before the job is added, so that no job is ever there that cannot be found. */
