@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { access, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
@@ -142,3 +142,24 @@ test.for(['waits', 'failed'])(
     expect(await (await queue.getJob(id))?.getState()).toBe('prioritized');
   },
 );
+
+test('a coordinator that slept before it wrote the end of a run does not end its next session', async () => {
+  const run = await submitted('slept');
+  await coordinator.look();
+  const { name } = coordinator.book.queue('train-cpu-0g');
+  const fail = () => Promise.reject(new (bullmq().UnrecoverableError)('FoveaError: The disk is full.'));
+  const worker = new (bullmq().Worker)(name, fail, { connection: redis, prefix: fleet.prefix });
+  await new Promise((resolve) => worker.once('failed', resolve));
+  await worker.close();
+  vi.stubEnv('FOVEA_FAULTS', dir);
+  const point = path.join(dir, 'at-plan-concluded');
+  await writeFile(point, 'wait');
+  coordinator.hear(run.id);
+  const looked = coordinator.look();
+  await vi.waitFor(() => access(`${point}.pid`), 5000);
+  await updateRun(fleet.store, run.id, { session: 2 }, new Date());
+  await rm(point);
+  await looked;
+  vi.unstubAllEnvs();
+  expect(await readRun(fleet.store, run.id)).toMatchObject({ status: 'running', session: 2, error: null });
+});

@@ -238,7 +238,7 @@ export class Coordinator {
       this.#options.observer?.changed(going.planner.run, going.planner.committed);
       await this.#retention.look(going.planner.run, going.planner.committed);
       await this.#tell(id, going);
-      if (outcome.state !== 'working') await this.#conclude(id, outcome);
+      if (outcome.state !== 'working') await this.#conclude(going.planner.run, outcome);
     } catch (error) {
       if (isUserError(error) && !isAway(error)) return this.#fail(id, error.message, true);
       if (!isAway(error) && ++going.faults > PATIENCE) throw error;
@@ -256,8 +256,11 @@ export class Coordinator {
     await publishEvent(fleet, id, { type: 'waiting', text: waits ?? '' }).catch(() => undefined);
   }
 
-  async #conclude(id: string, outcome: Exclude<Outcome, { state: 'working' }>): Promise<void> {
+  async #conclude({ id, session }: RunRecord, outcome: Exclude<Outcome, { state: 'working' }>): Promise<void> {
     await faultPoint('plan-concluded');
+    const found = await readRun(this.#options.fleet.store, id);
+    // Another coordinator was faster, as when this one slept.
+    if (found.status !== 'running' || found.session !== session) return void this.#going.delete(id);
     if (outcome.state === 'failed') return this.#fail(id, outcome.message, outcome.user);
     console.log(`${timestamp()} ${id}: completed`);
     await this.#end(id, { status: 'completed', error: null }, { type: 'completed' });

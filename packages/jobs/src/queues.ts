@@ -40,9 +40,9 @@ function nameOf(data: JobData): string {
   }
 }
 
+/** No backoff: its end is a time of the worker's clock, and where that is an hour ahead everybody would wait an hour. */
 export function jobOptions(data: JobData, priority: number): JobsOptions {
-  const backoff = { type: 'exponential', delay: 200, jitter: 0.5 };
-  return { jobId: jobId(data), priority, attempts: ATTEMPTS, backoff, sizeLimit: 256 * 1024 };
+  return { jobId: jobId(data), priority, attempts: ATTEMPTS, sizeLimit: 256 * 1024 };
 }
 
 /**
