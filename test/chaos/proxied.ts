@@ -1,14 +1,14 @@
 // The network of one machine: each host reaches Redis and the store through proxies of its own.
 
-import { createServer, type AddressInfo } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { philox } from '@fovea/tensor/random';
 import type { Network } from './hosts.ts';
-import { Proxy } from './proxy.ts';
+import { Wire } from './proxy.ts';
 import { type Address, Servers } from './servers.ts';
 
 export interface Links {
-  redis: Proxy;
-  s3: Proxy;
+  redis: Wire;
+  s3: Wire;
 }
 
 export class Proxied implements Network {
@@ -24,7 +24,7 @@ export class Proxied implements Network {
     await network.servers.start();
     for (const [i, host] of hosts.entries()) {
       const random = philox(7, 'weather', 0, i);
-      const start = (at: Address) => Proxy.start({ ...at }, () => random.uniform());
+      const start = (at: Address) => Wire.start({ ...at }, () => random.uniform());
       const { redisAt, s3At } = network.servers;
       network.#links.set(host, { redis: await start(redisAt), s3: await start(s3At) });
     }
@@ -57,7 +57,7 @@ export class Proxied implements Network {
   }
 
   /** The proxies of some hosts, or of all. */
-  links(...hosts: string[]): Proxy[] {
+  links(...hosts: string[]): Wire[] {
     const chosen = hosts.length > 0 ? hosts.map((host) => this.link(host)) : [...this.#links.values()];
     return chosen.flatMap(({ redis, s3 }) => [redis, s3]);
   }

@@ -1,7 +1,14 @@
 // A TCP proxy that is a bad network: each direction has a delay with jitter, a bandwidth, and a way of being broken.
 // Bytes keep their order. It listens on an address of this machine and passes on to a port or a socket file.
 
-import { type AddressInfo, createServer, connect as dial, type NetConnectOpts, type Server, type Socket } from 'node:net';
+import {
+  type AddressInfo,
+  createServer,
+  connect as dial,
+  type NetConnectOpts,
+  type Server,
+  type Socket,
+} from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** One direction: `up` from the client to the server, `down` back. */
@@ -22,7 +29,7 @@ const FAIR: Weather = { latencyMs: 0, jitterMs: 0, bytesPerSecond: Number.POSITI
 const LOOK_MS = 20;
 const MAX_QUEUED = 1 << 20;
 
-export class Proxy {
+export class Wire {
   readonly up = { ...FAIR };
   readonly down = { ...FAIR };
   /** New connections are refused (by a reset: the port stays). */
@@ -39,8 +46,8 @@ export class Proxy {
   }
 
   /** `random` gives numbers in [0, 1). */
-  static async start(target: NetConnectOpts, random: () => number, host = '127.0.0.1'): Promise<Proxy> {
-    const proxy = new Proxy(target, random);
+  static async start(target: NetConnectOpts, random: () => number, host = '127.0.0.1'): Promise<Wire> {
+    const proxy = new Wire(target, random);
     await new Promise<void>((resolve) => proxy.#server.listen(0, host, resolve));
     return proxy;
   }
@@ -59,7 +66,8 @@ export class Proxy {
 
   /** Breaks every connection off by a reset. */
   reset(): void {
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    // A socket file's connections know no reset.
+    for (const socket of this.#sockets) socket.remoteAddress ? socket.resetAndDestroy() : socket.destroy();
   }
 
   async stop(): Promise<void> {
