@@ -24,8 +24,9 @@ import {
 } from '@fovea/jobs';
 import { withSpan } from '@fovea/trackers/traces';
 import type { Observer } from './observer.ts';
-import { type Outcome, Planner, waitsFor } from './planner.ts';
+import { type Outcome, Planner } from './planner.ts';
 import { Preemption } from './preemption.ts';
+import { waitsFor } from './waits.ts';
 
 export interface CoordinatorOptions {
   fleet: Fleet;
