@@ -115,10 +115,13 @@ export class Hosts {
 
   async joined(...hosts: string[]): Promise<void> {
     const there = async () => (await listWorkers(this.fleet)).map(({ name }) => name);
-    await until(async () => {
-      const names = await there();
-      return hosts.every((host) => names.some((name) => name.endsWith(`-${host}`)));
-    }, `${hosts.join(', ')} to join`);
+    await until(
+      async () => {
+        const names = await there();
+        return hosts.every((host) => names.some((name) => name.endsWith(`-${host}`)));
+      },
+      `${hosts.join(', ')} to join`,
+    );
   }
 
   submit(): Promise<RunRecord> {

@@ -85,7 +85,11 @@ const cutA = (network: Proxied) => network.links('a').forEach((link) => link.set
 const healA = (network: Proxied) => network.links('a').forEach((link) => link.set({ way: 'open' }));
 
 const SCENARIOS: Scenario[] = [
-  { name: 'a worker is cut off in the middle of a round', short: true, play: partition('train-aligned-1', cutA, healA) },
+  {
+    name: 'a worker is cut off in the middle of a round',
+    short: true,
+    play: partition('train-aligned-1', cutA, healA),
+  },
   { name: 'a worker is cut off before it commits', play: partition('at-commit-checked', cutA, healA) },
   {
     name: 'the answers of Redis to a worker are lost for good',
@@ -210,7 +214,9 @@ async function playAll(programs: { redis: string; s3: string }, dir: string): Pr
 
 const seconds = (began: number) => `${((performance.now() - began) / 1000).toFixed(1)} s`;
 
-console.log(`${new Date().toISOString()}; ${cpus().length} cores of ${cpus()[0].model}; load ${loadavg()[0].toFixed(1)}`);
+console.log(
+  `${new Date().toISOString()}; ${cpus().length} cores of ${cpus()[0].model}; load ${loadavg()[0].toFixed(1)}`,
+);
 const programs = await findServers();
 if ('reason' in programs) console.log(`SKIPPED: ${programs.reason}`);
 else {
