@@ -1,7 +1,7 @@
 // Looks after the runs of a fleet: takes up what was submitted, does what operators want, lets each run's planner look,
 // and writes how runs end. All that it knows can be read again from the store, so it may die at any moment.
 
-import { isUserError } from '@fovea/artifacts';
+import { isPassing, isUserError } from '@fovea/artifacts';
 import {
   type Control,
   DEFAULT_PRIORITY,
@@ -197,6 +197,8 @@ export class Coordinator {
       await this.#tell(id, going);
       if (outcome.state !== 'working') await this.#conclude(id, outcome);
     } catch (error) {
+      // The store is away: no run's fault, and none can be looked at.
+      if (isPassing(error)) throw error;
       if (isUserError(error)) return this.#fail(id, error.message, true);
       if (++going.faults > PATIENCE) throw error;
       console.error(`${timestamp()} ${id}: reconcile: ${(error as Error).stack}`);

@@ -1,6 +1,7 @@
 // The coordinator's process: looks whenever a job ends or an operator speaks, and once a second besides. A private
 // fleet's ends with its run; a lasting one's when it is asked to.
 
+import { isPassing } from '@fovea/artifacts';
 import { onControl, readRun, runProcess, timestamp } from '@fovea/jobs';
 import { startTracing } from '@fovea/trackers/traces';
 import { Bell } from './bell.ts';
@@ -44,9 +45,10 @@ await runProcess(async (context) => {
         if (await isOver()) return;
         faults = 0;
       } catch (error) {
-        if (++faults > PATIENCE) throw error;
+        const isAway = isPassing(error);
+        if (!isAway && ++faults > PATIENCE) throw error;
         coordinator.doubt();
-        console.error(`${timestamp()} look: ${(error as Error).stack}`);
+        console.error(`${timestamp()} look: ${isAway ? error.message : (error as Error).stack}`);
       }
     }
   })();

@@ -6,7 +6,17 @@ export class FoveaError extends Error {
   /** Process exit code that the CLI uses for it. */
   readonly exitCode = 2;
   override readonly name = 'FoveaError';
+  /** It may well be over in a moment, as when a server restarts: who can wait should try again. */
+  readonly passes: boolean;
+
+  constructor(message: string, { passes = false }: { passes?: boolean } = {}) {
+    super(message);
+    this.passes = passes;
+  }
 }
+
+/** True for a user's error that may be over in a moment. */
+export const isPassing = (error: unknown): error is FoveaError => isUserError(error) && error.passes === true;
 
 /** True for errors meant for the user; also holds for ones that crossed a process boundary as plain objects. */
 export function isUserError(error: unknown): error is FoveaError {

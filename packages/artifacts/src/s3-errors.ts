@@ -80,7 +80,11 @@ export function explainS3(error: unknown, subject: string, address: S3Address): 
     (name) => typeof name === 'string' && name in REASONS,
   );
   const reason = said === undefined ? byStatus(failure, address) : REASONS[said as string](address);
-  return reason === null ? error : new FoveaError(`${subject}: ${reason}; what was committed before is safe.`);
+  if (reason === null) return error;
+  const status = failure.$metadata?.httpStatusCode ?? 0;
+  const passes =
+    said === undefined ? status === 0 || status === 429 || status >= 500 : REASONS[said as string] === UNREACHABLE;
+  return new FoveaError(`${subject}: ${reason}; what was committed before is safe.`, { passes });
 }
 
 /** HTTP status of the answer; undefined where there was none. */

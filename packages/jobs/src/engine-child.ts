@@ -1,6 +1,7 @@
 // The child side of an engine process: takes requests one at a time, answers with a result or an error. It may block its
 // event loop while it computes; all that it owes its parent is a progress event between steps. It never outlives it.
 
+import { isPassing } from '@fovea/artifacts';
 import type { FromEngine, ToEngine } from './engine-protocol.ts';
 import type { EngineRequest, Progress } from './schemas.ts';
 
@@ -48,7 +49,8 @@ async function answerTo(
     return { type: 'result', id, result: await handler(request, context) };
   } catch (caught) {
     const error = caught instanceof Error ? caught : new Error(String(caught));
-    return { type: 'error', id, error: { name: error.name, message: error.message, stack: error.stack } };
+    const { name, message, stack } = error;
+    return { type: 'error', id, error: { name, message, stack, passes: isPassing(error) } };
   }
 }
 

@@ -6,7 +6,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { FoveaError } from '@fovea/artifacts';
-import type { FromEngine } from './engine-protocol.ts';
+import type { EngineError, FromEngine } from './engine-protocol.ts';
 import { type Progress, progressSchema } from './schemas.ts';
 
 /** Node's flags for a child: from source tsx, by file URL, so that it works from any folder; built code needs none. */
@@ -182,8 +182,8 @@ export class EngineProcess {
   }
 }
 
-function revive({ name, message, stack }: { name: string; message: string; stack?: string }): Error {
-  if (name === 'FoveaError') return new FoveaError(message);
+function revive({ name, message, stack, passes }: EngineError): Error {
+  if (name === 'FoveaError') return new FoveaError(message, { passes });
   const error = new Error(message);
   error.name = name;
   error.stack = stack ?? error.stack;

@@ -8,4 +8,12 @@ export type FromEngine =
   | { type: 'ready' }
   | { type: 'progress'; id: number; event: Progress }
   | { type: 'result'; id: number; result: unknown }
-  | { type: 'error'; id: number; error: { name: string; message: string; stack?: string } };
+  | { type: 'error'; id: number; error: EngineError };
+
+export interface EngineError {
+  name: string;
+  message: string;
+  stack?: string;
+  /** See `FoveaError`. */
+  passes?: boolean;
+}

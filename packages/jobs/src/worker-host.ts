@@ -4,7 +4,7 @@
 
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { FoveaError, isUserError } from '@fovea/artifacts';
+import { FoveaError, isPassing, isUserError } from '@fovea/artifacts';
 import type { Job } from 'bullmq';
 import type { z } from 'zod';
 import { bullmq } from './bullmq.ts';
@@ -38,6 +38,9 @@ export interface HostOptions {
 
 /** Longest wait for Redis when a worker stops, in milliseconds. */
 const GOODBYE_MS = 1000;
+/** Pause before a job that the store could not serve is tried again, and how long a worker waits for the store with it. */
+const PASSING_MS = 2000;
+const PATIENCE_MS = 100_000;
 /** How often a worker looks itself whether its job is still wanted: messages may be lost. */
 const LOOK_MS = 10_000;
 
@@ -141,14 +144,7 @@ class Host {
     this.#running.set(id, { controller, run: job.data?.run });
     if (this.#context.signal.aborted) this.#end(id, new Ended('the worker stops', true));
     try {
-      const { data, run } = await this.#check(job);
-      controller.signal.throwIfAborted();
-      const process = this.#options.processors[data.kind] as
-        | ((data: JobData, context: JobContext) => Promise<unknown>)
-        | undefined;
-      if (!process) throw new UnrecoverableError(`this worker does no ${data.kind} jobs`);
-      this.#registration?.works({ id, run: run.id, kind: data.kind, priority: job.opts.priority ?? 0 });
-      return await process(data, { job, run, signal: controller.signal });
+      return await this.#patiently(job, controller.signal, () => this.#process(job, controller.signal));
     } catch (error) {
       const why = controller.signal.reason as Ended | undefined;
       if (!why) throw await this.#failed(error, job);
@@ -159,6 +155,32 @@ class Host {
     } finally {
       this.#running.delete(id);
       this.#registration?.works(null);
+    }
+  }
+
+  async #process(job: Job, signal: AbortSignal): Promise<unknown> {
+    const { UnrecoverableError } = bullmq();
+    const { data, run } = await this.#check(job);
+    signal.throwIfAborted();
+    const process = this.#options.processors[data.kind] as
+      | ((data: JobData, context: JobContext) => Promise<unknown>)
+      | undefined;
+    if (!process) throw new UnrecoverableError(`this worker does no ${data.kind} jobs`);
+    this.#registration?.works({ id: job.id!, run: run.id, kind: data.kind, priority: job.opts.priority ?? 0 });
+    return process(data, { job, run, signal });
+  }
+
+  /** Begins a job again while a store that is away may come back; such a fault is not the job's. */
+  async #patiently<T>(job: Job, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const until = performance.now() + PATIENCE_MS;
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!isPassing(error) || signal.aborted || performance.now() > until) throw error;
+        await this.#say(job, `waits: ${error.message}`);
+        await sleep(PASSING_MS, undefined, { signal });
+      }
     }
   }
 
@@ -182,6 +204,8 @@ class Host {
     const caught = error instanceof Error ? error : new Error(String(error));
     const user = isUserError(caught);
     await this.#say(job, `attempt ${job.attemptsMade + 1}: ${user ? caught.message : caught.stack}`);
+    // Another worker may reach what this one does not.
+    if (user && isPassing(caught)) return new Error(`${USER_ERROR}${caught.message}`);
     if (user) return new UnrecoverableError(`${USER_ERROR}${caught.message}`);
     const attempts = job.opts.attempts ?? 1;
     if (job.attemptsMade + 1 < attempts && !(caught instanceof UnrecoverableError)) {
