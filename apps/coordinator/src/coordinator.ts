@@ -25,10 +25,11 @@ import {
 import { withSpan } from '@fovea/trackers/traces';
 import { Collector } from './collector.ts';
 import type { Observer } from './observer.ts';
-import { type Outcome, Planner, waitsFor } from './planner.ts';
+import { type Outcome, Planner } from './planner.ts';
 import { Preemption } from './preemption.ts';
 import { Retention } from './retention.ts';
 import { Sweeper } from './sweeper.ts';
+import { waitsFor } from './waits.ts';
 
 export interface CoordinatorOptions {
   fleet: Fleet;
@@ -240,8 +241,10 @@ export class Coordinator {
       await this.#tell(id, going);
       if (outcome.state !== 'working') await this.#conclude(going.planner.run, outcome);
     } catch (error) {
-      if (isUserError(error) && !isAway(error)) return this.#fail(id, error.message, true);
-      if (!isAway(error) && ++going.faults > PATIENCE) throw error;
+      // The store is away: no run's fault, and none can be looked at.
+      if (isAway(error)) throw error;
+      if (isUserError(error)) return this.#fail(id, error.message, true);
+      if (++going.faults > PATIENCE) throw error;
       console.error(`${timestamp()} ${id}: reconcile: ${(error as Error).stack}`);
       this.#heard.add(id);
     }

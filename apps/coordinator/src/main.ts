@@ -45,9 +45,10 @@ await runProcess(async (context) => {
         if (await isOver()) return;
         faults = 0;
       } catch (error) {
-        if (!isAway(error) && ++faults > PATIENCE) throw error;
+        const away = isAway(error);
+        if (!away && ++faults > PATIENCE) throw error;
         coordinator.doubt();
-        console.error(`${timestamp()} look: ${(error as Error).stack}`);
+        console.error(`${timestamp()} look: ${away ? (error as Error).message : (error as Error).stack}`);
       }
     }
   })();

@@ -65,6 +65,9 @@ const WORKING = { state: 'working' } as const;
 /** Times that a job which its workers call stale is queued anew before the run fails. */
 const MAX_STALE = 5;
 
+/** Jobs that are looked after at the same time. */
+const AT_ONCE = 50;
+
 export class Planner {
   readonly #options: Required<PlannerOptions>;
   readonly #plan: Map<Track, Round[]>;
@@ -74,8 +77,9 @@ export class Planner {
   #most = Number.POSITIVE_INFINITY;
   /** By checkpoint, what its score said of going on. */
   readonly #verdicts = new Map<string, 'open' | 'shut'>();
-  /** Scores that were queued, so that thousands need not be asked for at every look. */
-  readonly #queued = new Set<string>();
+  /** By job id of a score that was queued: whether all is well with it, so that thousands need not be asked for at every look. */
+  #sound = new Map<string, boolean>();
+  #isDoubted = true;
   readonly #stale = new Map<string, number>();
 
   constructor(options: PlannerOptions) {
@@ -100,12 +104,12 @@ export class Planner {
 
   /** A job of this run failed: look at it at the next reconciliation. */
   noticed(id: string): void {
-    this.#queued.delete(id);
+    this.#sound.set(id, false);
   }
 
   /** The next look asks for every job again, as after Redis lost something. */
   doubt(): void {
-    this.#queued.clear();
+    this.#isDoubted = true;
   }
 
   /** One look at the store and the queue, with the workers that there are. Idempotent; calls must not overlap. */
@@ -310,18 +314,39 @@ export class Planner {
 
   /** Queues the scores that are due; whether none is missing, and the first failure among them. */
   async #ensureScores(): Promise<{ failure: Failure | null; isScored: boolean }> {
-    const { store } = this.#options.fleet;
+    const { fleet, book, priority } = this.#options;
     const due = this.#dueScores();
-    const known = new Set(due.length > 0 ? await store.listRefs(`runs/${this.run.id}/scores`) : []);
+    if (due.length === 0) return { failure: null, isScored: true };
+    // Before the scores are listed: a job that has ended by then has left its score.
+    if (this.#isDoubted) await this.#recheck();
+    const known = new Set(await fleet.store.listRefs(`runs/${this.run.id}/scores`));
     const unscored = due.filter(({ track, round }) => !known.has(scoredRef(this.run.id, track, round)));
     const missing = await this.#newest(unscored, due);
-    let failure: Failure | null = null;
-    for (const score of missing) {
-      if (this.#queued.has(jobId(score))) continue;
-      failure ??= await this.#ensure(score, due.indexOf(score) + 1);
-      if (!failure) this.#queued.add(jobId(score));
+    const order = new Map(due.map((score, i) => [score, i + 1]));
+    const fresh = missing.filter((score) => !this.#sound.has(jobId(score)));
+    await book.addAll(
+      this.#pool('eval'),
+      fresh.map((data) => ({ data, priority: jobPriority(priority, order.get(data)!) })),
+    );
+    if (fresh.length > 0) await faultPoint('plan-queued');
+    for (const score of fresh) this.#sound.set(jobId(score), true);
+    const bad = missing.filter((score) => !this.#sound.get(jobId(score)));
+    for (let from = 0; from < bad.length; from += AT_ONCE) {
+      const some = bad.slice(from, from + AT_ONCE);
+      const failures = await Promise.all(some.map((score) => this.#ensure(score, order.get(score)!)));
+      const failure = failures.find((each) => each !== null);
+      if (failure) return { failure, isScored: false };
+      for (const score of some) this.#sound.set(jobId(score), true);
     }
-    return { failure, isScored: missing.length === 0 };
+    return { failure: null, isScored: missing.length === 0 };
+  }
+
+  /** Asks after every job that was queued. */
+  async #recheck(): Promise<void> {
+    const isServed = place(this.#need('eval'), this.#workers).workers > 0;
+    const alive = isServed ? this.#workers.map(queueOf) : null;
+    this.#sound = await this.#options.book.soundness(this.run.id, alive);
+    this.#isDoubted = false;
   }
 
   /** Where only the newest checkpoint is to be scored, the older ones that still wait are dropped; the last of a track never is. */
@@ -365,14 +390,4 @@ export class Planner {
     const trace = inject();
     return { version: JOB_VERSION as typeof JOB_VERSION, run: id, session, ...(trace && { trace }) };
   }
-}
-
-/** What a run waits for that only a person or an autoscaler can give; null where its workers are there. */
-export function waitsFor(run: RunRecord, workers: readonly WorkerInfo[]): string | null {
-  const { device, memory } = run.recipe.engine;
-  const { min } = run.recipe.shards;
-  const found = place({ role: 'train', device, memory }, workers).workers;
-  if (found >= min) return null;
-  const kind = `${device}${memory > 0 ? ` with ${memory} GiB or more` : ''}`;
-  return `it waits for ${min - found} more train worker${min - found > 1 ? 's' : ''} (${kind})`;
 }

@@ -29,12 +29,15 @@ import {
 
 const PROGRESS_MS = 200;
 
+/** What computes, or stands in for it. */
+export type Engine = Pick<EngineProcess, 'run'>;
+
 /** Scores a checkpoint, or finds that it was scored before, and notes the score as the run's. */
 export async function score(
   data: JobDataOf<'score'>,
   { run, signal }: JobContext,
   { fleet, cacheDir }: ProcessContext,
-  engine: EngineProcess,
+  engine: Engine,
   suiteVersion: string,
 ): Promise<ScoredCheckpoint> {
   const { store } = fleet;
@@ -87,7 +90,7 @@ export async function report(
   _data: JobDataOf<'report'>,
   { run, signal }: JobContext,
   { fleet, cacheDir }: ProcessContext,
-  engine: EngineProcess,
+  engine: Engine,
 ): Promise<ReportResult> {
   const { store } = fleet;
   const request: ReportRequest = {

@@ -48,9 +48,20 @@ export async function sendControl({ redis, prefix }: Pick<Fleet, 'redis' | 'pref
   await redis.publish(keys.control(prefix), JSON.stringify(message));
 }
 
+/** Who only listens asks now and then whether the connection still is one. */
+const PING_MS = 10_000;
+
 /** Listens on a connection of its own, which can do nothing else from then on. */
-export async function onControl(redis: Redis, prefix: string, heard: (message: ControlMessage) => void): Promise<void> {
+export async function onControl(
+  redis: Redis,
+  prefix: string,
+  heard: (message: ControlMessage) => void,
+  pingMs = PING_MS,
+): Promise<void> {
   redis.on('message', (_channel, text) => heard(JSON.parse(text) as ControlMessage));
+  const ping = setInterval(() => void redis.ping().catch(() => undefined), pingMs);
+  ping.unref();
+  redis.once('end', () => clearInterval(ping));
   await redis.subscribe(keys.control(prefix));
 }
 

@@ -24,6 +24,24 @@ export interface PoolCounts extends Pool {
   limit: number | null;
 }
 
+/** Jobs that are queued in one transaction, in which Redis serves nobody else. */
+const BULK = 200;
+
+/** Asks Redis itself about each job of a run's list, so that thousands cost one round trip. */
+const SOUNDNESS = `
+local alive = {}
+for i = 2, #ARGV do alive[ARGV[i]] = true end
+local jobs = redis.call('HGETALL', KEYS[1])
+for i = 1, #jobs, 2 do
+  local id, queue = jobs[i], ARGV[1] .. ':' .. jobs[i + 1]
+  local sound = redis.call('EXISTS', queue .. ':' .. id) == 1
+    and not redis.call('ZSCORE', queue .. ':completed', id)
+    and not redis.call('ZSCORE', queue .. ':failed', id)
+    and (alive['*'] or alive[jobs[i + 1]] or redis.call('EXISTS', queue .. ':' .. id .. ':lock') == 1)
+  jobs[i + 1] = sound and 1 or 0
+end
+return jobs`;
+
 export class JobBook {
   readonly #fleet: Fleet;
   readonly #queues = new Map<string, Queue>();
@@ -59,6 +77,29 @@ export class JobBook {
     await this.#clear(name, data);
     await this.#note(name, data.run, [jobId(data)]);
     await this.queue(name).add(data.kind, data, jobOptions(data, priority));
+  }
+
+  /** Queues many jobs of one run; those that are there already stay as they are. */
+  async addAll(pool: Pool, jobs: { data: JobData; priority: number }[]): Promise<void> {
+    const name = queueOf(pool);
+    for (let from = 0; from < jobs.length; from += BULK) {
+      const some = jobs.slice(from, from + BULK);
+      const ids = some.map(({ data }) => jobId(data));
+      await this.#note(name, some[0].data.run, ids);
+      const about = some.map(({ data, priority }) => ({ name: data.kind, data, opts: jobOptions(data, priority) }));
+      await this.queue(name).addBulk(about);
+    }
+  }
+
+  /**
+   * Every job that was queued for a run by its id, in one question: whether it is still there, has not ended and, where
+   * `alive` names the queues that have workers, is in one of them or being worked on.
+   */
+  async soundness(runId: string, alive: readonly string[] | null): Promise<Map<string, boolean>> {
+    const { redis, prefix } = this.#fleet;
+    const answer = await redis.eval(SOUNDNESS, 1, keys.jobs(prefix, runId), prefix, ...(alive ?? ['*']));
+    const pairs = answer as (string | number)[];
+    return new Map(Array.from({ length: pairs.length / 2 }, (_, i) => [String(pairs[2 * i]), pairs[2 * i + 1] === 1]));
   }
 
   async find(data: JobData): Promise<Job | null> {

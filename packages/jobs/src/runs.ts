@@ -107,6 +107,9 @@ export async function readRound(
   return value === null ? null : parseRef(roundRecordSchema, value, ref);
 }
 
+/** Refs that are read at the same time. */
+const READS = 50;
+
 /** A round of the plan that is committed. */
 export interface CommittedRound {
   round: Round;
@@ -126,11 +129,17 @@ export async function committedRounds(
   const tracks = new Map<Track, CommittedRound[]>();
   for (const [track, rounds] of planOf(run.recipe)) {
     const committed = [...(known.get(track) ?? [])];
-    for (const round of rounds.slice(committed.length)) {
-      if (!refs.has(roundRef(run.id, track, round.round))) break;
-      const record = await readRound(store, run.id, track, round.round);
-      if (record === null) break;
-      committed.push({ round, record });
+    const due = rounds.slice(committed.length);
+    const gap = due.findIndex(({ round }) => !refs.has(roundRef(run.id, track, round)));
+    const there = gap < 0 ? due : due.slice(0, gap);
+    // Many at once, since a store far away takes its time for each.
+    for (let from = 0, isWhole = true; isWhole && from < there.length; from += READS) {
+      const some = there.slice(from, from + READS);
+      const records = await Promise.all(some.map(({ round }) => readRound(store, run.id, track, round)));
+      for (const [i, record] of records.entries()) {
+        isWhole &&= record !== null;
+        if (isWhole) committed.push({ round: some[i], record: record! });
+      }
     }
     tracks.set(track, committed);
   }
