@@ -2,8 +2,8 @@
 
 import { type AddressInfo, createServer } from 'node:net';
 import { philox } from '@fovea/tensor/random';
+import { Wire } from '../../packages/jobs/test-fixtures/proxy.ts';
 import type { Network } from './hosts.ts';
-import { Wire } from './proxy.ts';
 import { type Address, Servers } from './servers.ts';
 
 export interface Links {

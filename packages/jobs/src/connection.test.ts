@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Wire } from '../../../test/chaos/proxy.ts';
+import { Wire } from '../test-fixtures/proxy.ts';
 import { connect } from './connection.ts';
 import { onControl, sendControl } from './control.ts';
 import { ensureRedis, type OwnedRedis } from './redis.ts';
