@@ -1,7 +1,8 @@
 // What tells the coordinator at once that a job has ended: BullMQ's stream of events of every queue that there is. Missing
 // one costs a second, since the coordinator looks by itself.
 
-import { bullmq, type ProcessContext, timestamp } from '@fovea/jobs';
+import { bullmq, kindOfJob, type ProcessContext, timestamp } from '@fovea/jobs';
+import type { FleetMetrics } from '@fovea/trackers';
 import type { QueueEvents } from 'bullmq';
 import type { Coordinator } from './coordinator.ts';
 
@@ -9,10 +10,12 @@ import type { Coordinator } from './coordinator.ts';
 export class Ears {
   readonly #context: ProcessContext;
   readonly #coordinator: Coordinator;
+  readonly #metrics: FleetMetrics;
   readonly #wake: () => void;
   readonly #queues = new Map<string, QueueEvents>();
 
-  constructor(context: ProcessContext, coordinator: Coordinator, wake: () => void) {
+  constructor(context: ProcessContext, coordinator: Coordinator, metrics: FleetMetrics, wake: () => void) {
+    this.#metrics = metrics;
     this.#context = context;
     this.#coordinator = coordinator;
     this.#wake = wake;
@@ -34,6 +37,9 @@ export class Ears {
       };
       events.on('completed', heard(false));
       events.on('failed', heard(true));
+      events.on('stalled', () => this.#metrics.observeStall(queue));
+      // Tried again, given back, or stalled: it was somebody's and is nobody's.
+      events.on('waiting', ({ jobId, prev }) => prev === 'active' && this.#metrics.observeRetry(kindOfJob(jobId)));
       events.on('error', (error) => console.error(`${timestamp()} queue events: ${error.message}`));
     }
   }

@@ -31,7 +31,7 @@ await runProcess(async (context) => {
     if (message.type === 'workers' || message.type === 'sweep') coordinator.doubt();
     if (['run', 'workers', 'sweep'].includes(message.type)) bell.ring();
   });
-  const ears = new Ears(context, coordinator, () => bell.ring());
+  const ears = new Ears(context, coordinator, observer.metrics, () => bell.ring());
   const isOver = async () => only !== null && (await readRun(fleet.store, only)).status !== 'running';
   const ended = (async () => {
     for (let faults = 0; !signal.aborted; await bell.wait()) {

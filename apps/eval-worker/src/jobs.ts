@@ -26,6 +26,7 @@ import {
   throttled,
   timestamp,
 } from '@fovea/jobs';
+import { inject } from '@fovea/trackers/traces';
 
 const PROGRESS_MS = 200;
 
@@ -62,7 +63,9 @@ export async function score(
     };
     const onProgress = relay(fleet, run, 'score', track, round);
     const hangTimeoutMs = run.recipe.engine.hangTimeout * 1000;
-    const result = scoreResultSchema.parse(await engine.run(request, { onProgress, signal, hangTimeoutMs }));
+    const result = scoreResultSchema.parse(
+      await engine.run(request, { onProgress, signal, hangTimeoutMs, trace: inject() }),
+    );
     await faultPoint('score-computed');
     scorecard = await remember(store, ref, result.scorecard);
     await faultPoint('score-remembered');
@@ -104,7 +107,9 @@ export async function report(
   };
   const onProgress = relay(fleet, run, 'report', 'trunk', 0);
   const hangTimeoutMs = run.recipe.engine.hangTimeout * 1000;
-  const result = reportResultSchema.parse(await engine.run(request, { onProgress, signal, hangTimeoutMs }));
+  const result = reportResultSchema.parse(
+    await engine.run(request, { onProgress, signal, hangTimeoutMs, trace: inject() }),
+  );
   await store.writeRef(reportRef(run.id), result);
   const [report, summary] = [result.report.sha256, result.summary.sha256];
   await publishEvent(fleet, run.id, { type: 'reported', report, summary }).catch(() => undefined);

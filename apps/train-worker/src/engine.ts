@@ -3,8 +3,9 @@
 
 import { openData, type RecipeData, Trainer } from '@fovea/alignment';
 import { openStore, type Store } from '@fovea/artifacts';
-import { type MergeRequest, serveEngine, type TrainRequest } from '@fovea/jobs';
+import { type EngineContext, type MergeRequest, serveEngine, type TrainRequest } from '@fovea/jobs';
 import { checkSources, type Recipe } from '@fovea/recipe';
+import { startTracing, withSpan } from '@fovea/trackers/traces';
 
 let open: { root: string; store: Store; trainer: Trainer } | null = null;
 let data: { key: string; dataset: Promise<RecipeData> } | null = null;
@@ -16,7 +17,17 @@ function datasetOf(recipe: Recipe, recipeDir: string, cacheDir: string): Promise
   return data.dataset;
 }
 
-serveEngine<TrainRequest | MergeRequest>(async ({ storeRoot, cacheDir, sources, ...request }, { progress, signal }) => {
+const tracing = startTracing({ serviceName: 'fovea-train-engine', say: (text) => console.error(text) });
+
+serveEngine<TrainRequest | MergeRequest>(async (request, context) => {
+  await tracing;
+  return withSpan(`engine ${request.kind}`, context.trace, {}, () => compute(request, context));
+});
+
+async function compute(
+  { storeRoot, cacheDir, sources, ...request }: TrainRequest | MergeRequest,
+  { progress, signal }: EngineContext,
+): Promise<unknown> {
   await checkSources({ ...request, sources }, { cacheDir, hasBegun: request.base !== null });
   if (open?.root !== storeRoot) {
     await open?.trainer.dispose();
@@ -29,4 +40,4 @@ serveEngine<TrainRequest | MergeRequest>(async ({ storeRoot, cacheDir, sources, 
   }
   const { trainer } = open;
   return request.kind === 'merge' ? trainer.merge(request, progress) : trainer.train(request, progress, signal);
-});
+}

@@ -32,6 +32,7 @@ import {
   trainResultSchema,
 } from '@fovea/jobs';
 import type { Round } from '@fovea/recipe';
+import { inject } from '@fovea/trackers/traces';
 
 const PROGRESS_MS = 200;
 
@@ -50,7 +51,7 @@ export async function shard(
     const request: TrainRequest = { kind: 'train', ...requestBase(store, cacheDir, run), round, base, shard };
     const onProgress = relay(fleet, run, round);
     const hangTimeoutMs = run.recipe.engine.hangTimeout * 1000;
-    const answer = await engine.run(request, { onProgress, signal, hangTimeoutMs });
+    const answer = await engine.run(request, { onProgress, signal, hangTimeoutMs, trace: inject() });
     checkFinite(answer, round);
     await faultPoint('shard-computed');
     const record = shardRecordSchema.parse({ base, result: answer });
@@ -172,6 +173,7 @@ async function combine(
     onProgress,
     signal,
     hangTimeoutMs: run.recipe.engine.hangTimeout * 1000,
+    trace: inject(),
   });
   checkFinite(answer, request.round);
   return trainResultSchema.parse(answer);

@@ -10,6 +10,8 @@ export interface EngineContext {
   progress(event: Progress): void;
   /** Aborted when the process should end: stop between two steps by throwing. Nothing half done will be committed. */
   signal: AbortSignal;
+  /** W3C traceparent of the job, for spans of the engine. */
+  trace?: string;
 }
 
 export type EngineHandler<Request> = (request: Request, context: EngineContext) => Promise<unknown>;
@@ -31,8 +33,12 @@ export function serveEngine<Request = EngineRequest>(handler: EngineHandler<Requ
   process.on('message', async (message: ToEngine) => {
     if (message.type !== 'run') return;
     busy = true;
-    const { id } = message;
-    const context = { signal: stop.signal, progress: (event: Progress) => send({ type: 'progress', id, event }) };
+    const { id, trace } = message;
+    const context = {
+      signal: stop.signal,
+      trace,
+      progress: (event: Progress) => send({ type: 'progress', id, event }),
+    };
     const answer = await answerTo(handler as EngineHandler<unknown>, message, context);
     busy = false;
     send(answer, () => stop.signal.aborted && process.exit(0));

@@ -33,6 +33,8 @@ export interface RunOptions {
   signal?: AbortSignal;
   /** In place of the engine's own, for this request. */
   hangTimeoutMs?: number;
+  /** W3C traceparent that the engine's spans shall stand under. */
+  trace?: string;
 }
 
 /** The engine ended or fell silent in the middle of a request. Worth another attempt. */
@@ -75,7 +77,7 @@ export class EngineProcess {
    * Runs one request; requests must not overlap. Rejects with the engine's own error (FoveaErrors stay FoveaErrors),
    * with {@link EngineDied}, or with the signal's reason, and then only after the child is gone.
    */
-  async run(request: unknown, { onProgress, signal, hangTimeoutMs }: RunOptions = {}): Promise<unknown> {
+  async run(request: unknown, { onProgress, signal, hangTimeoutMs, trace }: RunOptions = {}): Promise<unknown> {
     if (this.pending) throw new Error('the engine process is busy with another request');
     if (this.closed) throw new Error('the engine process is closed');
     signal?.throwIfAborted();
@@ -94,7 +96,7 @@ export class EngineProcess {
         this.pending = { id: this.nextId++, resolve, reject, onProgress, beat };
         beat();
         this.child?.send(
-          { type: 'run', id: this.pending.id, request },
+          { type: 'run', id: this.pending.id, request, trace },
           (error) => error && reject(new EngineDied(`the engine process cannot be reached: ${error.message}`)),
         );
       });

@@ -2,7 +2,7 @@
 
 import type { Progress } from './schemas.ts';
 
-export type ToEngine = { type: 'run'; id: number; request: unknown };
+export type ToEngine = { type: 'run'; id: number; request: unknown; trace?: string };
 
 export type FromEngine =
   | { type: 'ready' }

@@ -25,6 +25,9 @@ export function jobId(data: JobData): string {
 /** The run that a job belongs to. */
 export const runOfJob = (id: string): string => id.slice(0, id.indexOf('.'));
 
+/** What a job does, by its id: shard, merge, score or report. */
+export const kindOfJob = (id: string): string => /^[^.]+\.\d+\.([a-z]+)/.exec(id)?.[1] ?? 'other';
+
 function nameOf(data: JobData): string {
   switch (data.kind) {
     case 'shard':
