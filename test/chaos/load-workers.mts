@@ -15,6 +15,7 @@ import {
   type ScoreRequest,
   timestamp,
 } from '@fovea/jobs';
+import { philox, type Rng } from '@fovea/tensor/random';
 import { type Engine, report, score } from '../../apps/eval-worker/src/jobs.ts';
 
 /** One job as its worker saw it, in milliseconds since 1970 with their fractions. */
@@ -25,9 +26,10 @@ export interface Pickup {
   /** Added to the queue; taken from it by BullMQ's clock. */
   added: number;
   taken: number;
-  /** The processor was called, the engine's time began, and the processor returned. */
+  /** The processor was called, the engine's time began and ended, and the processor returned. */
   began: number;
   computing: number;
+  computed: number;
   ended: number;
 }
 
@@ -46,22 +48,32 @@ const flush = setInterval(() => {
   lines = [];
 }, 500);
 
-/** A timed stand-in for the engine: a score takes `jobMs`, a report nothing. */
+/** A timed stand-in for the engine: a score takes `jobMs` and up to a fifth more or less, a report nothing. */
 class StandIn implements Engine {
   began = 0;
+  ended = 0;
+  readonly #random: Rng;
+
+  constructor(worker: number) {
+    this.#random = philox(11, 'job-time', 0, worker);
+  }
 
   async run(request: unknown, { signal }: { signal?: AbortSignal } = {}): Promise<unknown> {
     const asked = request as ScoreRequest | ReportRequest;
     this.began = now();
+    this.ended = this.began;
     const put = (text: unknown) => store.put(new TextEncoder().encode(JSON.stringify(text)));
     if (asked.kind === 'report') return { report: await put(asked.runId), summary: await put({ run: asked.runId }) };
-    await sleep(jobMs, undefined, { signal });
+    // Equal times would keep two hundred workers in step, which no fleet is.
+    await sleep(jobMs * this.#random.between(0.8, 1.2), undefined, { signal });
+    this.ended = now();
     const results = [{ suite: 'retention', split: 'id', metric: 'mean', value: 0.5, n: 256, ci: [0.4, 0.6] }];
     return { scorecard: await put({ version: 1, checkpoint: asked.checkpoint, role: asked.role, results }) };
   }
 }
 
-async function simulate(name: string): Promise<void> {
+async function simulate(index: number): Promise<void> {
+  const name = `sim-${index}`;
   const open = () =>
     connect(redisUrl, { onError: (error) => console.error(`${timestamp()} ${name}: ${error.message}`) });
   const context: ProcessContext = {
@@ -71,12 +83,13 @@ async function simulate(name: string): Promise<void> {
       process.exit(1);
     },
   };
-  const engine = new StandIn();
+  const engine = new StandIn(index);
   const noted = async <T,>({ job }: JobContext, work: () => Promise<T>): Promise<T> => {
     const began = now();
     const result = await work();
     const seen = { worker: name, job: job.id!, kind: job.name, added: job.timestamp, taken: job.processedOn ?? 0 };
-    lines.push(`${JSON.stringify({ ...seen, began, computing: engine.began, ended: now() } satisfies Pickup)}\n`);
+    const computing = { computing: engine.began, computed: engine.ended };
+    lines.push(`${JSON.stringify({ ...seen, began, ...computing, ended: now() } satisfies Pickup)}\n`);
     return result;
   };
   await hostWorker(context, {
@@ -91,6 +104,6 @@ async function simulate(name: string): Promise<void> {
 
 // The scores are said by the thousand; the log has no use for them.
 console.log = () => undefined;
-await Promise.all(Array.from({ length: count }, (_, i) => simulate(`sim-${first + i}`)));
+await Promise.all(Array.from({ length: count }, (_, i) => simulate(first + i)));
 clearInterval(flush);
 process.exit(0);

@@ -2,7 +2,7 @@
 // break, then workers in network namespaces whose cables are pulled. Whatever happens, a run ends with the checkpoints and
 // scores of an undisturbed one, each committed once.
 //
-//   npm run chaos:network -- [--short] [--only PART_OF_A_NAME] [--keep]
+//   npm run chaos:network -- [--short] [--only PART_OF_A_NAME …] [--keep]
 
 import { deepStrictEqual, ok } from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
@@ -20,7 +20,7 @@ import { findServers } from './servers.ts';
 const { values: given } = parseArgs({
   options: {
     short: { type: 'boolean', default: false },
-    only: { type: 'string', default: '' },
+    only: { type: 'string', multiple: true, default: [''] },
     keep: { type: 'boolean', default: false },
   },
 });
@@ -233,7 +233,9 @@ const HOSTS = ['a', 'b', 'c', 'e'];
 
 /** Plays scenarios one after the other in one fleet; true if all of them hold. */
 async function playAll<N extends Network>(network: N, scenarios: Scenario<N>[], dir: string): Promise<boolean> {
-  const chosen = scenarios.filter(({ name, short }) => (short || !given.short) && name.includes(given.only));
+  const chosen = scenarios.filter(
+    ({ name, short }) => (short || !given.short) && given.only.some((part) => name.includes(part)),
+  );
   const hosts = await Hosts.open(dir, network);
   try {
     if (chosen.length === 0) return true;

@@ -166,6 +166,7 @@ export class Coordinator {
       if (going && !isNew && going.planner.run.session === run.session) return this.#rank(going, control);
       await this.#begin(run, session, control, isNew);
     } catch (error) {
+      // The store is away: no run's fault, and none can be looked at.
       if (isAway(error)) throw error;
       await this.#refuse(id, error as Error);
     }

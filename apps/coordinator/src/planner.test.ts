@@ -372,6 +372,28 @@ test('a merge that found too few shards tells what the shards failed of', async 
   expect(await one.reconcile(workers(2))).toEqual({ state: 'failed', message: 'The disk is full.', user: true });
 });
 
+test('scores that Redis lost, or that wait where nobody works, are found when all is doubted, and only then', async () => {
+  await commit('trunk', 0, 1, 2);
+  await commit('aligned', 0, 1);
+  await commit('control', 0, 1);
+  const one = planner();
+  await one.reconcile();
+  const all = ['score-aligned-0', 'score-aligned-1', 'score-control-0', 'score-control-1', 'score-trunk-2'];
+  expect(await ids('eval')).toEqual(all);
+  await (await queues.eval.getJob(idOf('score-control-0')))!.remove();
+  await one.reconcile();
+  expect(await ids('eval')).toHaveLength(4);
+  one.doubt();
+  await one.reconcile();
+  expect(await ids('eval')).toEqual(all);
+  one.doubt();
+  await one.reconcile(workers(1, 'eval', 8));
+  expect(await ids('eval')).toEqual([]);
+  const served = (await book.queue('eval-cpu-8g').getJobs()).map((job) => short(job.id)).sort();
+  expect(served).toEqual(all);
+  expect(await book.soundness(run.id, ['eval-cpu-8g'])).toEqual(new Map(all.map((name) => [idOf(name), true])));
+});
+
 test('a round is cut by the workers that are there, once and for all', async () => {
   run = { ...run, recipe: { ...run.recipe, shards: { ...run.recipe.shards, min: 2, max: 3 } } };
   await commit('trunk', 0);
