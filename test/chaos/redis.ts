@@ -2,7 +2,6 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from '@fovea/jobs';
-import type { Rng } from '@fovea/tensor/random';
 import type { Scenario } from './scenario.ts';
 import { type Kind, send, type World } from './world.ts';
 
@@ -10,23 +9,24 @@ import { type Kind, send, type World } from './world.ts';
 const TIMES = 2;
 
 /** Does something to Redis a few times, at random instants of a run of each kind. */
-const meanwhile = (name: string, act: (world: World, random: Rng) => Promise<void>): Scenario => ({
+const meanwhile = (name: string, act: (world: World) => Promise<void>, short = true): Scenario => ({
   name: `redis/${name}`,
-  short: true,
+  short,
   own: {},
   async run(world, { random, short }) {
     const kinds: Kind[] = short ? ['two'] : ['one', 'two'];
+    const times = short ? 1 : TIMES;
     for (const kind of kinds) {
       await world.reference(kind);
       world.empty();
       const run = await world.submit(kind, name);
-      for (let i = 0; i < TIMES; i++) {
+      for (let i = 0; i < times; i++) {
         await sleep(random.between(300, 2500));
-        await act(world, random);
+        await act(world);
       }
       await world.completes(run, kind);
     }
-    return { kills: 0, runs: kinds.length, text: `${TIMES} times a run` };
+    return { kills: 0, runs: kinds.length, text: times > 1 ? `${times} times a run` : 'once' };
   },
 });
 
@@ -59,7 +59,7 @@ async function wipeAndRebuild(world: World): Promise<void> {
 }
 
 export const redisScenarios: Scenario[] = [
-  meanwhile('restarted', kill('SIGTERM')),
+  meanwhile('restarted', kill('SIGTERM'), false),
   meanwhile('killed', kill('SIGKILL')),
   meanwhile('connections-killed', cutAll),
   meanwhile('paused-10s', pause),

@@ -7,26 +7,16 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { verifyStore } from '@fovea/artifacts';
-import {
-  committedRounds,
-  JobBook,
-  keys,
-  type RunEvent,
-  type RunRecord,
-  type RunStatus,
-  readEvents,
-  readRun,
-  readScores,
-} from '@fovea/jobs';
-import { planOf, type Recipe, type RecipeInput } from '@fovea/recipe';
+import { committedRounds, type RunEvent, type RunRecord, type RunStatus, readEvents, readRun } from '@fovea/jobs';
+import type { Recipe, RecipeInput } from '@fovea/recipe';
 import { processes } from '../../apps/cli/test-fixtures/cli.ts';
 import { TestFleet } from '../../apps/cli/test-fixtures/fleet.ts';
+import { faultsOfRounds, faultsOfScores, leftJobs } from './invariants.ts';
 
-/** The recipes that are disturbed: uncut, cut into two shards, and a longer one of each kind. */
 const two = { min: 2, max: 2, quorum: null, deadline: null, outer: { kind: 'average' }, delta: 'fp32' } as const;
 const engine = { device: 'cpu', precision: 'fp32', memory: 0, hangTimeout: 4 } as const;
-export const KINDS = ['one', 'two', 'long', 'long-two'] as const;
-export type Kind = (typeof KINDS)[number];
+/** The recipes that are disturbed: uncut, cut into two shards, and a longer one of each. */
+export type Kind = 'one' | 'two' | 'long' | 'long-two';
 
 export type Role = 'train' | 'eval' | 'coordinator';
 
@@ -186,76 +176,13 @@ export class World {
   /** What must hold of a completed run, its store, its queues and its processes. */
   async holds(run: RunRecord, kind: Kind): Promise<void> {
     const faults = [
-      ...(await this.#faultsOfRounds(run, kind)),
-      ...(await this.#faultsOfScores(run)),
+      ...(await faultsOfRounds(this, run, this.#references.get(kind) ?? {})),
+      ...(await faultsOfScores(this, run)),
       ...(await verifyStore(this.fleet.store)).faults,
-      ...(await this.#leftJobs(run)),
+      ...(await leftJobs(this, run)),
       ...(await this.#strays()),
     ];
     if (faults.length > 0) throw new Error([`${run.id}:`, ...new Set(faults)].join('\n  '));
-  }
-
-  /** Every round of the plan is committed once and is what it must be, and nobody names another. */
-  async #faultsOfRounds(run: RunRecord, kind: Kind): Promise<string[]> {
-    const { store } = this.fleet;
-    const reference = this.#references.get(kind) ?? {};
-    const found = await this.checkpoints(run);
-    const planned = [...planOf(run.recipe)].flatMap(([track, rounds]) =>
-      rounds.map(({ round }) => `${track}/${round}`),
-    );
-    const faults = planned
-      .filter((place) => found[place] === undefined || found[place] !== reference[place])
-      .map((place) => `${place} is ${found[place]}, not ${reference[place]}`);
-    for (const event of await this.events(run)) {
-      if (event.type !== 'committed') continue;
-      const place = `${event.track}/${event.round}`;
-      if (event.checkpoint !== found[place]) faults.push(`${place} was once committed as ${event.checkpoint}`);
-    }
-    for (const { place, id } of await this.#manifests()) {
-      if (id !== found[place]) faults.push(`${place} has another manifest, ${id}`);
-    }
-    for (const part of ['shards', 'partial'])
-      for (const ref of await store.listRefs(`runs/${run.id}/${part}`)) faults.push(`${ref} was left behind`);
-    return faults;
-  }
-
-  /** Every manifest in the store, named or not: what is computed twice must be the same bytes. */
-  async #manifests(): Promise<{ place: string; id: string }[]> {
-    const found: { place: string; id: string }[] = [];
-    for await (const { sha256, size } of this.fleet.store.listBlobs()) {
-      if (size > 4096) continue;
-      const text = new TextDecoder().decode(await this.fleet.store.get(sha256));
-      if (!text.startsWith('{') || !text.includes('"cursor"')) continue;
-      const { track, round } = JSON.parse(text);
-      found.push({ place: `${track}/${round}`, id: sha256 });
-    }
-    return found;
-  }
-
-  /** Every checkpoint that is to be scored has one score, the same for whoever asks. */
-  async #faultsOfScores(run: RunRecord): Promise<string[]> {
-    const { store } = this.fleet;
-    const found = await this.checkpoints(run);
-    const due = [...planOf(run.recipe)].flatMap(([track, rounds]) =>
-      rounds.flatMap(({ round, scored }) => (scored ? [found[`${track}/${round}`]] : [])),
-    );
-    const scores = await readScores(store, run.id);
-    const faults: string[] = [];
-    const refs = await store.listRefs('scores');
-    const cards = await Promise.all(refs.map(async (ref) => (await store.readRef(ref)) as { scorecard: string }));
-    if (refs.length !== new Set(due).size)
-      faults.push(`${new Set(due).size} scores were due, ${refs.length} are there`);
-    for (const checkpoint of due) {
-      const own = scores.filter((score) => score.checkpoint === checkpoint);
-      if (own.length !== 1) faults.push(`the run has ${own.length} scores of ${checkpoint}`);
-      if (own.some(({ scorecard }) => !cards.some((card) => card.scorecard === scorecard)))
-        faults.push(`the run's score of ${checkpoint} is not the one that is remembered`);
-    }
-    for (const event of await this.events(run)) {
-      if (event.type === 'scored' && !cards.some(({ scorecard }) => scorecard === event.scorecard))
-        faults.push(`${event.role} ${event.round} was once scored as ${event.scorecard}`);
-    }
-    return faults;
   }
 
   async events(run: RunRecord): Promise<RunEvent[]> {
@@ -267,25 +194,6 @@ export class World {
       all.push(...events);
       after = last;
     }
-  }
-
-  /** Jobs that are still somewhere a while after the run has ended. */
-  async #leftJobs(run: RunRecord): Promise<string[]> {
-    const { redis, prefix } = this.fleet.fleet;
-    const book = new JobBook(this.fleet.fleet, () => undefined);
-    let left: string[] = [];
-    const look = async () => {
-      const counts = await book.counts();
-      const jobs = await Promise.all(counts.map(async ({ queue }) => book.queue(queue).getJobs()));
-      left = await Promise.all(
-        jobs.flat().map(async (job) => `${job.id} was left ${await job.getState()}: ${job.failedReason ?? ''}`),
-      );
-      if ((await redis.exists(keys.jobs(prefix, run.id))) > 0) left.push(`the list of the jobs of ${run.id} is there`);
-      return left.length === 0;
-    };
-    await until(look, 'the queues to be empty', 10_000).catch(() => undefined);
-    await book.close();
-    return left;
   }
 
   /** Processes of this world that nobody's supervisor knows. */
