@@ -233,7 +233,9 @@ const HOSTS = ['a', 'b', 'c', 'e'];
 
 /** Plays scenarios one after the other in one fleet; true if all of them hold. */
 async function playAll<N extends Network>(network: N, scenarios: Scenario<N>[], dir: string): Promise<boolean> {
-  const chosen = scenarios.filter(({ name, short }) => (short || !given.short) && given.only.some((part) => name.includes(part)));
+  const chosen = scenarios.filter(
+    ({ name, short }) => (short || !given.short) && given.only.some((part) => name.includes(part)),
+  );
   const hosts = await Hosts.open(dir, network);
   try {
     if (chosen.length === 0) return true;
