@@ -1,7 +1,7 @@
 // What the coordinator and both workers have in common as processes: their configuration by environment, SIGINT that
 // is not for them, SIGTERM and a lost parent that end them in good order, and how a fault leaves the process.
 
-import { FoveaError, isUserError, openStore } from '@fovea/artifacts';
+import { FoveaError, isAway, isUserError, openStore } from '@fovea/artifacts';
 import type { Redis } from 'ioredis';
 import { connect, isDiskFullReply, REDIS_DISK_FULL } from './connection.ts';
 import { DEFAULT_PREFIX, type Fleet } from './fleet.ts';
@@ -84,7 +84,8 @@ async function prepare(signal: AbortSignal): Promise<ProcessContext> {
 
 /** Tells the parent and exits. A user's error is one sentence, any other has its stack in the log. */
 function fatal(error: unknown): void {
-  const user = isUserError(error);
+  // A store that is away may be back by the next start.
+  const user = isUserError(error) && !isAway(error);
   const message = error instanceof Error ? error.message : String(error);
   console.error(`${timestamp()} fatal: ${user ? message : ((error as Error)?.stack ?? message)}`);
   const leave = () => process.exit(user ? 2 : 1);
