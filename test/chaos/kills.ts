@@ -131,9 +131,9 @@ const stopAt = (point: FaultPoint, short: boolean): Scenario => ({
   },
 });
 
-/** Every ref and what it says. */
+/** Every ref of runs and scores, and what it says. */
 async function refsOf({ fleet: { store } }: World): Promise<string> {
-  const refs = (await store.listRefs('')).sort();
+  const refs = (await Promise.all(['runs', 'scores'].map((area) => store.listRefs(area)))).flat();
   return (await Promise.all(refs.map(async (ref) => `${ref} ${JSON.stringify(await store.readRef(ref))}`))).join('\n');
 }
 

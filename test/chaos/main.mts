@@ -82,6 +82,8 @@ if (given.list) {
   for (const { name, short } of scenarios) console.log(`${name}${short ? ' (short)' : ''}`);
   process.exit(0);
 }
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => void World.closeAll().finally(() => process.exit(130)));
 console.log(`seed ${seed}, ${scenarios.length} scenarios`);
 const rows: Row[] = [];
 const began = performance.now();

@@ -4,7 +4,7 @@
 import { cpSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs';
 import path from 'node:path';
 import { isUserError, verifyStore } from '@fovea/artifacts';
-import { keys, listWorkers, pauseRun, purge, type RunRecord, readRun, rebuildRuns, resumeRun } from '@fovea/jobs';
+import { listWorkers, pauseRun, purge, type RunRecord, readRun, rebuildRuns, resumeRun } from '@fovea/jobs';
 import type { Scenario } from './scenario.ts';
 import { until, type World } from './world.ts';
 
@@ -53,7 +53,6 @@ function casesOf(snapshot: string): Case[] {
 async function play(world: World, run: RunRecord, snapshot: string, { file, size }: Case, isRebuild: boolean) {
   const { fleet } = world.fleet;
   await purge(fleet.redis, fleet.prefix, run.id);
-  await fleet.redis.del(keys.jobs(fleet.prefix, run.id));
   world.empty();
   for (const area of AREAS) cpSync(path.join(snapshot, area), path.join(fleet.store.root, area), { recursive: true });
   truncateSync(path.join(fleet.store.root, file), size);

@@ -43,6 +43,7 @@ export type Reference = Record<string, string>;
 const PATIENCE_MS = 120_000;
 
 export class World {
+  static readonly #open = new Set<World>();
   readonly dir: string;
   readonly fleet: TestFleet;
   readonly #options: WorldOptions;
@@ -63,6 +64,7 @@ export class World {
     options.prepare?.(dir);
     const env = { FOVEA_FIXTURE_STEP_MS: '20', FOVEA_API_PORT: 'off', ...options.env };
     const world = new World(dir, await TestFleet.open(dir, env), options, references);
+    World.#open.add(world);
     world.keep('coordinator', 'coordinator');
     world.keep('train-a', 'train');
     world.keep('train-b', 'train');
@@ -221,8 +223,14 @@ export class World {
     });
   }
 
+  /** Ends what an interrupted test would leave. */
+  static async closeAll(): Promise<void> {
+    for (const world of World.#open) await world.close().catch((error) => console.error(String(error)));
+  }
+
   /** Ends everything; an error names what could not be ended. */
   async close(): Promise<void> {
+    World.#open.delete(this);
     if (this.#keeper) clearInterval(this.#keeper);
     this.#kept.clear();
     await this.fleet.close();

@@ -143,6 +143,19 @@ test.for(['waits', 'failed'])(
   },
 );
 
+test('a merge that nobody noted, and that failed under the id of another, is replaced', async () => {
+  const run = await submitted('foreign-merge');
+  const queue = coordinator.book.queue('train-cpu-0g');
+  const id = `${run.id}.1.merge-trunk-0`;
+  await queue.add('merge', { version: 1 }, { jobId: id, priority: 1 });
+  const fail = () => Promise.reject(new Error('of another version'));
+  const worker = new (bullmq().Worker)(queue.name, fail, { connection: redis, prefix: fleet.prefix });
+  await new Promise((resolve) => worker.once('failed', resolve));
+  await worker.close();
+  await coordinator.look();
+  expect(await (await queue.getJob(id))?.getState()).toBe('waiting-children');
+});
+
 test('a coordinator that slept before it wrote the end of a run does not end its next session', async () => {
   const run = await submitted('slept');
   await coordinator.look();

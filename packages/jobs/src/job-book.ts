@@ -67,6 +67,7 @@ export class JobBook {
   /** Queues a round's merge and shards. */
   async addRound(pool: Pool, merge: JobDataOf<'merge'>, shards: JobDataOf<'shard'>[], priority: number): Promise<void> {
     const name = queueOf(pool);
+    await this.#clear(name, merge);
     for (const shard of shards) await this.#clear(name, shard, this.queue(name).toKey(jobId(merge)));
     await this.#note(name, merge.run, [merge, ...shards].map(jobId));
     await this.#flows.add(roundFlow(name, merge, shards, priority));
