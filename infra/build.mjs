@@ -12,7 +12,7 @@ const target = path.resolve('dist');
 /** Relative paths of sources, in imports and in `new URL(…)` alike: '../x/src/y.ts' -> '../x/dist/y.js'. */
 const rename = (code) =>
   code.replace(
-    /(["'])(\.{1,2}\/[^"']*?)\.ts\1/g,
+    /(["'`])(\.{1,2}\/[^"'`]*?)\.ts\1/g,
     (_all, quote, stem) => `${quote}${stem.replace('/src/', '/dist/')}.js${quote}`,
   );
 

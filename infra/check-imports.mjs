@@ -18,7 +18,12 @@ const BELOW = {
   alignment: ['artifacts', 'data', 'diffusion', 'models', 'recipe', 'tensor'],
   benchmarks: ['alignment', 'artifacts', 'data', 'models', 'recipe', 'tensor'],
   jobs: ['artifacts', 'recipe'],
+  trackers: ['artifacts', 'jobs', 'recipe'],
+  api: ['artifacts', 'jobs', 'recipe'],
 };
+
+/** Where only types may be taken, so that whoever watches a run loads no queue. */
+const TYPES_ONLY = { trackers: ['jobs'] };
 
 /** A package's engine-free parts that even the lowest may share. */
 const ALWAYS = new Set(['@fovea/tensor/random']);
@@ -39,6 +44,9 @@ for (const [owner, allowed] of Object.entries(BELOW)) {
   for (const file of sources(path.join(ROOT, 'packages', owner, 'src'))) {
     const text = readFileSync(file, 'utf8');
     const where = path.relative(ROOT, file);
+    for (const [, type, name] of text.matchAll(/^(?:import|export)( type)?[^']*?from '@fovea\/([^'/]+)/gm)) {
+      if (!type && TYPES_ONLY[owner]?.includes(name)) faults.push(`${where} may import only types of @fovea/${name}`);
+    }
     for (const [, target] of text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)) {
       if (
         target.startsWith('.') &&

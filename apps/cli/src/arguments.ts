@@ -46,6 +46,16 @@ export function wholeNumber(flag: string, text: string, min: number, max: number
   throw new FoveaError(`The flag --${flag} takes a whole number from ${min} to ${max}, not "${text}".`);
 }
 
+/** ISO time of a deadline given as hours from now (`36`, `1.5h`) or as a time that JavaScript reads. */
+export function deadlineOf(text: string, now: Date): string {
+  const hours = /^(\d+(?:\.\d+)?)h?$/.exec(text)?.[1];
+  const at = hours === undefined ? new Date(text) : new Date(now.getTime() + Number(hours) * 3_600_000);
+  if (!Number.isNaN(at.getTime()) && at > now) return at.toISOString();
+  throw new FoveaError(
+    `The flag --deadline takes hours from now, such as 36, or a time to come, such as 2027-01-31T18:00; not "${text}".`,
+  );
+}
+
 /** citty keeps one value of a flag, so several are one text. */
 const BETWEEN = '\n';
 

@@ -1,7 +1,7 @@
 // Finds the checkpoint that a person means: an id or its first characters, or a role of a run, newest first.
 
-import { FoveaError, type Store } from '@fovea/artifacts';
-import { committedRounds, listRuns, type RunRecord } from '@fovea/jobs';
+import { FoveaError, hasCheckpoint, type Store } from '@fovea/artifacts';
+import { committedRounds, listRuns, prunedRef, prunedRounds, type RunRecord } from '@fovea/jobs';
 
 export interface FoundCheckpoint {
   id: string;
@@ -9,6 +9,8 @@ export interface FoundCheckpoint {
   /** `baseline` for the start, else the branch. */
   role: string;
   step: number;
+  /** Whether its run has let its weights go. */
+  isPruned: boolean;
 }
 
 const ROLES = ['baseline', 'aligned', 'control', 'placebo'];
@@ -32,7 +34,13 @@ export async function findCheckpoint(store: Store, what: string, runId?: string)
   }
   const matches = /^[0-9a-f]{6,64}$/.test(what) ? all.filter((each) => each.id.startsWith(what)) : [];
   const ids = [...new Set(matches.map((each) => each.id))];
-  if (ids.length === 1) return matches[matches.length - 1];
+  if (ids.length === 1) {
+    const found = matches.find(({ isPruned }) => !isPruned) ?? matches[matches.length - 1];
+    if (!found.isPruned || (await hasCheckpoint(store, found.id))) return found;
+    throw new FoveaError(
+      `The weights of checkpoint "${what}" are gone: the run ${found.run.id} keeps only what its recipe's "keep" says; take a later one, or train again with more kept.`,
+    );
+  }
   if (ids.length > 1)
     throw new FoveaError(`"${what}" begins ${ids.length} checkpoints' ids; give more of its characters.`);
   throw new FoveaError(
@@ -48,9 +56,12 @@ async function allCheckpoints(store: Store, runId?: string): Promise<FoundCheckp
   runs.sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
   const found: FoundCheckpoint[] = [];
   for (const run of runs) {
+    const pruned = await prunedRounds(store, run.id);
     for (const [track, rounds] of await committedRounds(store, run)) {
-      for (const { record } of rounds) {
-        found.push({ id: record.checkpoint, run, role: track === 'trunk' ? 'baseline' : track, step: record.step });
+      for (const { round, record } of rounds) {
+        const isPruned = pruned.has(prunedRef(run.id, track, round.round));
+        const role = track === 'trunk' ? 'baseline' : track;
+        found.push({ id: record.checkpoint, run, role, step: record.step, isPruned });
       }
     }
   }

@@ -7,6 +7,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { openStore } from '@fovea/artifacts';
 import sharp from 'sharp';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { TestHome } from '../test-fixtures/cli.ts';
@@ -24,6 +25,7 @@ beforeEach(async () => {
   vi.stubEnv('INIT_CWD', dir);
   vi.stubEnv('REDIS_URL', '');
   vi.stubEnv('FOVEA_HOME', '');
+  vi.stubEnv('FOVEA_STORE', '');
   vi.spyOn(console, 'log').mockImplementation((text) => void (said.out += `${text}\n`));
   vi.spyOn(console, 'error').mockImplementation((text) => void (said.err += `${text}\n`));
 });
@@ -42,7 +44,7 @@ async function fovea(...args: string[]): Promise<number> {
 
 test('help, version and an unknown command', async () => {
   expect(await fovea('--help')).toBe(0);
-  expect(said.out).toMatch(/train .*\n.*runs [\s\S]*doctor /);
+  expect(said.out).toMatch(/train .*\n[\s\S]*runs [\s\S]*doctor /);
   expect(await fovea('train', '--help')).toBe(0);
   expect(said.out).toMatch(/--redis-port=<port>/);
   expect(said.out).not.toContain('\x1b');
@@ -50,7 +52,7 @@ test('help, version and an unknown command', async () => {
   expect(said.out).toMatch(/\n0\.\d+\.\d+\n$/);
   expect(await fovea('trian')).toBe(2);
   expect(said.err).toMatch(
-    /^"trian" is no command of Fovea: there are train, runs, .*doctor; `fovea --help` says what they do\.\n$/,
+    /^"trian" is no command of Fovea: there are train, .*runs, .*doctor; `fovea --help` says what they do\.\n$/,
   );
 });
 
@@ -302,4 +304,43 @@ test('the last table shows each role at its last checkpoint', () => {
   );
   expect(stageTable(summary).split('\n')[2]).toBe('align aligned    200     31.3  1.50 → 0.250         0.0125');
   expect(scoreTable({ ...summary, evals: [] })).toBeNull();
+});
+
+test('store: a whole store, garbage in two looks, and damage with exit code 2', async () => {
+  const store = await openStore(path.join(dir, '.fovea/store'));
+  const named = await store.put(Uint8Array.of(1, 2, 3));
+  await store.put(Uint8Array.of(4));
+  await store.writeRef('runs/a/x.json', named);
+  expect(await fovea('store', 'verify')).toBe(0);
+  expect(said.out).toMatch(/^The store at .* is whole: 1 refs name 1 blobs \(3 B\), and all were read\.\n$/);
+  said.out = '';
+  expect(await fovea('store', 'gc')).toBe(0);
+  expect(said.out).toMatch(/in use +1 +3 B\nyoung, kept +1 +1 B\nmoved to the trash +0 /);
+  said.out = '';
+  expect(await fovea('store', 'gc', '--dry-run', '--min-age', '0', '--json')).toBe(0);
+  expect(JSON.parse(said.out)).toMatchObject({ dryRun: true, minAge: 0, removed: { blobs: 1, bytes: 1 } });
+  said.out = '';
+  expect(await fovea('store', 'gc', '--min-age=0')).toBe(0);
+  expect(said.out).toMatch(/removed +1 +1 B\n$/);
+  await writeFile(home.blob(named.sha256), 'bad');
+  said.out = '';
+  expect(await fovea('store', 'verify')).toBe(2);
+  expect(said.err).toMatch(
+    /^A blob in the store is damaged: .*\(refs\/runs\/a\/x\.json needs it\)\.\nThe store at .* is damaged in 1 place/,
+  );
+  said.out = '';
+  expect(await fovea('store', 'verify', '--json')).toBe(2);
+  expect(JSON.parse(said.out).faults).toHaveLength(1);
+  expect(await fovea('store', 'gc')).toBe(2);
+  expect(said.err).toMatch(/Nothing was removed/);
+});
+
+test.each([
+  [['store'], /there are `fovea store verify` and `fovea store gc`/],
+  [['store', 'mend'], /"fovea store mend" says nothing to do/],
+  [['store', 'gc', '--min-age', 'soon'], /--min-age takes a time such as 90m, 36h, 7d or 0, not "soon"/],
+  [['store', 'verify', '--dry-run'], /belong to `fovea store gc`/],
+])('fovea %j is refused in one sentence', async (args, sentence) => {
+  expect(await fovea(...args)).toBe(2);
+  expect(said.err).toMatch(sentence);
 });

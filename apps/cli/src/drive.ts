@@ -8,10 +8,12 @@ import {
   connect,
   type FileLock,
   type OwnedRedis,
-  purgeRun,
+  privatePrefix,
+  purge,
   type RunEvent,
   type RunRecord,
   readEvents,
+  readReport,
   readRun,
   takeLock,
   updateRun,
@@ -74,7 +76,22 @@ export async function driveRun(options: DriveOptions): Promise<End> {
   if (redis.ownedPid === null) await forget(redis.url, run.id);
   const processes = startProcesses(options);
   const end = await watch(options, processes).finally(() => processes.stop());
+  if (end.status === 'completed') await unpackReport(store, run.id, runDirOf(options.home, run.id));
   return conclude(store, run, end);
+}
+
+/** Writes a completed run's report.html and summary.json into its folder; a reader sees whole files only. */
+export async function unpackReport(store: Store, runId: string, dir: string): Promise<void> {
+  const record = await readReport(store, runId);
+  if (!record) throw new FoveaError(`The run ${runId} has no report in the store; go on with it to make one.`);
+  await mkdir(dir, { recursive: true });
+  for (const [name, { sha256 }] of [
+    ['report.html', record.report],
+    ['summary.json', record.summary],
+  ] as const) {
+    await writeFile(path.join(dir, `.${name}`), await store.get(sha256));
+    await rename(path.join(dir, `.${name}`), path.join(dir, name));
+  }
 }
 
 function startProcesses({ home, store, run, redis, watcher }: DriveOptions): Processes {
@@ -83,8 +100,8 @@ function startProcesses({ home, store, run, redis, watcher }: DriveOptions): Pro
     FOVEA_REDIS_URL: redis.url,
     FOVEA_STORE: home.storeDir,
     FOVEA_CACHE: home.cacheDir,
+    FOVEA_PREFIX: privatePrefix(run.id),
     FOVEA_RUN: run.id,
-    FOVEA_RUN_DIR: runDir,
   };
   const processes = new Processes({ log: path.join(runDir, 'log'), env, say: watcher.say });
   const app = (name: string) => new URL(`../../${name}/src/main.ts`, import.meta.url);
@@ -94,19 +111,20 @@ function startProcesses({ home, store, run, redis, watcher }: DriveOptions): Pro
   return processes;
 }
 
-const hasEnded = (run: RunRecord) => run.status === 'completed' || run.status === 'failed';
+const hasEnded = (run: RunRecord) => run.status !== 'running';
 
 /** Passes events on until the run has ended, a process cannot go on, or Ctrl-C. */
 async function watch({ store, run, redis: server, watcher, signal }: DriveOptions, processes: Processes): Promise<End> {
   const redis = connect(server.url, { onError: () => undefined });
+  const events = { redis, prefix: privatePrefix(run.id) };
   let watching = true;
   /** Shows events until the store says that the run has ended. */
   const follow = async (): Promise<End> => {
     for (let after = '0'; watching; ) {
-      const { events, last } = await readEvents(redis, run.id, after, 1000).catch(() => pause(after));
+      const { events: heard, last } = await readEvents(events, run.id, after, 1000).catch(() => pause(after));
       after = last;
-      if (events.length > 0) processes.startLate();
-      for (const event of events) watcher.event(event);
+      if (heard.length > 0) processes.startLate();
+      for (const event of heard) watcher.event(event);
       const end = endOf(await readRun(store, run.id));
       if (end) return end;
     }
@@ -153,5 +171,5 @@ async function conclude(store: Store, run: RunRecord, end: End): Promise<End> {
 /** In somebody else's Redis the keys of an earlier session may still be there. */
 async function forget(url: string, runId: string): Promise<void> {
   const redis = connect(url, { mode: 'hasty' });
-  await purgeRun(redis, runId).finally(() => redis.disconnect());
+  await purge(redis, privatePrefix(runId)).finally(() => redis.disconnect());
 }

@@ -12,11 +12,18 @@ import { standAtRoot } from './home.ts';
 // biome-ignore lint/suspicious/noExplicitAny: citty's commands differ in their arguments' types
 const COMMANDS: Record<string, () => Promise<{ default: CommandDef<any> }>> = {
   train: () => import('./commands/train.ts'),
+  submit: () => import('./commands/submit.ts'),
+  sweep: () => import('./commands/sweep.ts'),
+  coordinator: () => import('./commands/coordinator.ts'),
+  worker: () => import('./commands/worker.ts'),
+  workers: () => import('./commands/workers.ts'),
+  token: () => import('./commands/token.ts'),
   runs: () => import('./commands/runs.ts'),
   eval: () => import('./commands/eval.ts'),
   compare: () => import('./commands/compare.ts'),
   export: () => import('./commands/export.ts'),
   recipe: () => import('./commands/recipe.ts'),
+  store: () => import('./commands/store.ts'),
   bench: () => import('./commands/bench.ts'),
   doctor: () => import('./commands/doctor.ts'),
 };

@@ -4,11 +4,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type ProcessMessage, typescriptFlags } from '@fovea/jobs';
+import { graceMs, type ProcessMessage, typescriptFlags } from '@fovea/jobs';
 
 export interface ProcessesOptions {
-  /** File that takes their standard output and error. */
-  log: string;
+  /** File that takes their standard output and error; without one they share this process's. */
+  log?: string;
   env: Record<string, string>;
   /** Told what is not as it should be but needs nobody. */
   say: (text: string) => void;
@@ -24,15 +24,15 @@ const MAX_RESTARTS = 5;
 const WINDOW_MS = 60_000;
 /** A process that has not loaded by then never will. */
 const START_MS = 60_000;
-/** From SIGTERM to SIGKILL; longer than a worker's own deadline. */
-const GRACE_MS = 10_000;
+/** From SIGTERM to SIGKILL beyond the grace of engines; longer than a worker's own deadline. */
+const MARGIN_MS = 6000;
 
 export class Processes {
   /** Rejects never; resolves when a process says that it cannot go on, or dies too often. */
   readonly failed: Promise<Failure>;
   private fail: (failure: Failure) => void = () => undefined;
   private readonly options: ProcessesOptions;
-  private readonly log: number;
+  private readonly log: number | 'inherit';
   private readonly living = new Map<string, ChildProcess>();
   private readonly ends: Promise<void>[] = [];
   private late: (() => void)[] = [];
@@ -40,7 +40,7 @@ export class Processes {
 
   constructor(options: ProcessesOptions) {
     this.options = options;
-    this.log = openSync(options.log, 'a');
+    this.log = options.log === undefined ? 'inherit' : openSync(options.log, 'a');
     this.failed = new Promise((resolve) => {
       this.fail = resolve;
     });
@@ -51,11 +51,19 @@ export class Processes {
     return Object.fromEntries([...this.living].map(([name, child]) => [name, child.pid ?? 0]));
   }
 
-  /** Keeps a process of this name running; `done` is asked at every exit with code 0 whether that was meant. */
-  keep(name: string, entry: URL, done: () => Promise<boolean> = async () => false): void {
+  /**
+   * Keeps a process of this name running; `done` is asked at every exit with code 0 whether that was meant. What it alone
+   * shall have in its environment is `env`.
+   */
+  keep(
+    name: string,
+    entry: URL,
+    done: () => Promise<boolean> = async () => false,
+    env: Record<string, string> = {},
+  ): void {
     const deaths: number[] = [];
     const start = () => {
-      const child = this.start(name, entry);
+      const child = this.start(name, entry, env);
       const ended = new Promise<void>((resolve) => {
         child.once('error', () => resolve());
         child.once('exit', () => resolve());
@@ -83,10 +91,10 @@ export class Processes {
     this.stopping = true;
     this.startLate();
     for (const child of this.living.values()) child.kill('SIGTERM');
-    const timer = setTimeout(() => this.kill(), GRACE_MS);
+    const timer = setTimeout(() => this.kill(), graceMs() + MARGIN_MS);
     await Promise.all(this.ends);
     clearTimeout(timer);
-    closeSync(this.log);
+    if (this.log !== 'inherit') closeSync(this.log);
   }
 
   /** Ends all of them at once. */
@@ -94,9 +102,9 @@ export class Processes {
     for (const child of this.living.values()) child.kill('SIGKILL');
   }
 
-  private start(name: string, entry: URL): ChildProcess {
+  private start(name: string, entry: URL, env: Record<string, string>): ChildProcess {
     const child = spawn(process.execPath, [...typescriptFlags(), fileURLToPath(entry)], {
-      env: { ...process.env, ...this.options.env, FOVEA_WORKER: name },
+      env: { ...process.env, ...this.options.env, ...env, FOVEA_WORKER: name },
       stdio: ['ignore', this.log, this.log, 'ipc'],
     });
     this.living.set(name, child);
@@ -125,7 +133,7 @@ export class Processes {
     while (deaths[0] < now - WINDOW_MS) deaths.shift();
     if (deaths.length > MAX_RESTARTS) {
       return this.fail({
-        message: `the ${name} process ${why}, for the ${deaths.length}th time in a minute; the run's log says more`,
+        message: `the ${name} process ${why}, for the ${deaths.length}th time in a minute; its log says more`,
         user: false,
       });
     }

@@ -66,9 +66,13 @@ export class RunProgress {
         this.reporting = true;
         return false;
       case 'retrying':
+      case 'waiting':
+        return true;
       case 'failed':
       case 'completed':
-        return event.type === 'retrying';
+      case 'paused':
+      case 'cancelled':
+        return false;
       default:
         return event satisfies never;
     }

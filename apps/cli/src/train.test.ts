@@ -47,7 +47,7 @@ async function theReference(home: TestHome, out: string): Promise<void> {
   expect(out).not.toContain('\x1b');
   expect(out).toMatch(/align aligned: round 1 committed as [0-9a-f]{12} \(10 steps in .* loss .* → /);
   expect(out).toMatch(/scored baseline round 2/);
-  expect(out).toMatch(/measure +n +baseline +aligned +control\n.*\nretention id mean +256/);
+  expect(out).toMatch(/measure +n +baseline +aligned +control\n.*\nretention id top1 +256/);
   expect(out).toContain(`Report: runs/${home.runId}/report.html`);
   expect((await readdir(path.join(home.dir, 'runs', home.runId))).sort()).toEqual([
     'log',

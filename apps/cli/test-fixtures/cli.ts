@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { typescriptFlags } from '@fovea/jobs';
 import { RECIPE_TEXT } from '../../../packages/jobs/test-fixtures/run.ts';
 
-const BIN = fileURLToPath(new URL('../bin/fovea.js', import.meta.url));
+export const BIN = fileURLToPath(new URL('../bin/fovea.js', import.meta.url));
 const ENGINE = fileURLToPath(new URL('../../../packages/jobs/test-fixtures/engine.ts', import.meta.url));
 const PATIENCE_MS = 45_000;
 /** Longest that a whole command may take, on a machine with other work too. */
@@ -62,8 +62,8 @@ export class TestHome {
       FOVEA_REDIS_URL: `unix:${path.join(this.dir, '.fovea/redis', this.runId, 'redis.sock')}`,
       FOVEA_STORE: path.join(this.dir, '.fovea/store'),
       FOVEA_CACHE: path.join(this.dir, '.fovea/cache'),
+      FOVEA_PREFIX: `fovea:${this.runId}`,
       FOVEA_RUN: this.runId,
-      FOVEA_RUN_DIR: path.join(this.dir, 'runs', this.runId),
       FOVEA_WORKER: name,
     };
     const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', 'ipc'];
@@ -165,12 +165,13 @@ export class Running {
   }
 }
 
-function processes(): { pid: number; parent: number; args: string }[] {
+/** Every living process; `state` as `ps` has it, T of one that was stopped. */
+export function processes(): { pid: number; parent: number; state: string; args: string }[] {
   const lines = execFileSync('ps', ['-e', '-ww', '-o', 'pid=,ppid=,stat=,args='], { encoding: 'utf8' }).split('\n');
   return lines.flatMap((line) => {
     const match = /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(.*)$/.exec(line);
     return match && !match[3].startsWith('Z')
-      ? [{ pid: Number(match[1]), parent: Number(match[2]), args: match[4] }]
+      ? [{ pid: Number(match[1]), parent: Number(match[2]), state: match[3], args: match[4] }]
       : [];
   });
 }
@@ -186,9 +187,9 @@ export function isAlive(pid: number): boolean {
   return processes().some((each) => each.pid === pid);
 }
 
-export async function until(condition: () => boolean, what: string): Promise<void> {
+export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
   const deadline = Date.now() + PATIENCE_MS;
-  while (!condition()) {
+  while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }

@@ -1,92 +1,62 @@
-// The coordinator's process: reconciles whenever a job ends and once a second besides, writes how the run ended into
-// the store, and exits.
+// The coordinator's process: looks whenever a job ends or an operator speaks, and once a second besides. A private
+// fleet's ends with its run; a lasting one's when it is asked to.
 
-import { isUserError } from '@fovea/artifacts';
-import {
-  bullmq,
-  EVAL_QUEUE,
-  type ProcessContext,
-  prefixOf,
-  publishEvent,
-  runProcess,
-  TRAIN_QUEUE,
-  timestamp,
-  updateRun,
-} from '@fovea/jobs';
-import type { QueueEvents } from 'bullmq';
+import { isAway } from '@fovea/artifacts';
+import { onControl, readRun, runProcess, timestamp } from '@fovea/jobs';
+import { startTracing } from '@fovea/trackers/traces';
 import { Bell } from './bell.ts';
-import { type Outcome, Planner } from './planner.ts';
+import { Coordinator } from './coordinator.ts';
+import { Ears } from './ears.ts';
+import { Observer } from './observer.ts';
 
-/** The planner looks at least this often, whatever Redis tells it. */
+/** The coordinator looks at least this often, whatever Redis tells it. */
 const POLL_MS = 1000;
-/** Looks in a row that may go wrong, as while Redis restarts, before the run fails. */
-const PATIENCE = 20;
+/** Looks in a row that may go wrong altogether before the process gives up and is started anew. */
+const PATIENCE = 30;
 
 await runProcess(async (context) => {
+  const { fleet, only, signal } = context;
   const bell = new Bell(POLL_MS);
-  context.signal.addEventListener('abort', () => bell.ring(), { once: true });
-  const events = await listen(context, () => bell.ring());
-  const planner = new Planner({
-    store: context.store,
-    run: context.run,
-    runDir: context.runDir,
-    redis: context.redis,
-    width: Number(process.env.FOVEA_TRAIN_WORKERS) || 1,
-    scoreAfter: process.env.FOVEA_SCORE_AFTER === 'training' ? 'training' : 'commit',
+  signal.addEventListener('abort', () => bell.ring(), { once: true });
+  const scoreAfter = process.env.FOVEA_SCORE_AFTER === 'training' ? 'training' : 'commit';
+  const tracing = await startTracing({ serviceName: 'fovea-coordinator', say: (text) => console.error(text) });
+  const observer = new Observer(fleet);
+  const coordinator = new Coordinator({ fleet, only, scoreAfter, observer });
+  // A private fleet has one user, who sits before it.
+  const endHttp =
+    only === null ? await (await import('./http.ts')).serveHttp(context, coordinator.book, observer) : null;
+  const control = context.open();
+  await onControl(control, fleet.prefix, (message) => {
+    if (message.type === 'run') coordinator.hear(message.run);
+    if (message.type === 'workers' || message.type === 'sweep') coordinator.doubt();
+    if (['run', 'workers', 'sweep'].includes(message.type)) bell.ring();
   });
-  const stopped = new Promise<null>((resolve) =>
-    context.signal.addEventListener('abort', () => resolve(null), { once: true }),
-  );
-  const outcome = await Promise.race([pursue(planner, bell, context.signal), stopped]);
-  if (outcome === null) return;
-  await conclude(context, outcome);
-  await Promise.all([...events.map((each) => each.close()), planner.close()]);
-});
-
-/** Reconciles until the run has an end; null when the process is asked to stop. */
-async function pursue(planner: Planner, bell: Bell, signal: AbortSignal): Promise<Outcome | null> {
-  let faults = 0;
-  while (!signal.aborted) {
-    try {
-      const outcome = await planner.reconcile();
-      if (outcome.state !== 'working') return outcome;
-      faults = 0;
-    } catch (error) {
-      if (isUserError(error)) return { state: 'failed', message: error.message, user: true };
-      if (++faults > PATIENCE) throw error;
-      console.error(`${timestamp()} reconcile: ${(error as Error).stack}`);
+  const ears = new Ears(context, coordinator, observer.metrics, () => bell.ring());
+  const isOver = async () => only !== null && (await readRun(fleet.store, only)).status !== 'running';
+  const ended = (async () => {
+    for (let faults = 0; !signal.aborted; await bell.wait()) {
+      try {
+        if (only !== null) coordinator.hear(only);
+        const began = performance.now();
+        await coordinator.look();
+        const seconds = (performance.now() - began) / 1000;
+        await observer.looked(coordinator.book, coordinator.workers, coordinator.running, seconds);
+        await ears.open();
+        if (await isOver()) return;
+        faults = 0;
+      } catch (error) {
+        const away = isAway(error);
+        if (!away && ++faults > PATIENCE) throw error;
+        coordinator.doubt();
+        console.error(`${timestamp()} look: ${away ? (error as Error).message : (error as Error).stack}`);
+      }
     }
-    await bell.wait();
-  }
-  return null;
-}
-
-async function listen(context: ProcessContext, wake: () => void): Promise<QueueEvents[]> {
-  const { QueueEvents } = bullmq();
-  const events = [TRAIN_QUEUE, EVAL_QUEUE].map((queue) => {
-    const each = new QueueEvents(queue, {
-      connection: context.open(),
-      prefix: prefixOf(context.run.id),
-      lastEventId: '0-0',
-    });
-    each.on('completed', wake);
-    each.on('failed', wake);
-    each.on('error', (error) => console.error(`${timestamp()} queue events: ${error.message}`));
-    return each;
-  });
-  await Promise.all(events.map((each) => each.waitUntilReady()));
-  return events;
-}
-
-async function conclude({ store, run, redis }: ProcessContext, outcome: Outcome): Promise<void> {
-  if (outcome.state === 'failed') {
-    const error = { message: outcome.message, user: outcome.user };
-    console.error(`${timestamp()} failed: ${error.message}`);
-    await publishEvent(redis, run.id, { type: 'failed', ...error }).catch(() => undefined);
-    await updateRun(store, run.id, { status: 'failed', error }, new Date());
-  } else {
-    console.log(`${timestamp()} completed`);
-    await updateRun(store, run.id, { status: 'completed', error: null }, new Date());
-    await publishEvent(redis, run.id, { type: 'completed' }).catch(() => undefined);
-  }
-}
+  })();
+  const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+  await Promise.race([ended, stopped]);
+  await Promise.all([endHttp?.(), observer.close()]);
+  await tracing.close();
+  if (signal.aborted) return;
+  control.disconnect();
+  await Promise.all([ears.close(), coordinator.close()]);
+});

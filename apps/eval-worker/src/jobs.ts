@@ -1,9 +1,11 @@
 // The two kinds of job that judge: a score of one checkpoint, remembered under the key of everything that made it, and
 // the report that waits for all scores of a run.
 
-import { type BlobRef, readCheckpoint } from '@fovea/artifacts';
+import { type BlobRef, readCheckpoint, type Store } from '@fovea/artifacts';
 import {
   type EngineProcess,
+  type Fleet,
+  faultPoint,
   type JobContext,
   type JobDataOf,
   type ProcessContext,
@@ -11,28 +13,37 @@ import {
   publishEvent,
   type ReportRequest,
   type ReportResult,
+  type RunRecord,
+  readScores,
+  reportRef,
   reportResultSchema,
   type ScoredCheckpoint,
   type ScoreRequest,
+  scoredRef,
   scoreKey,
   scoreRef,
   scoreResultSchema,
   throttled,
   timestamp,
 } from '@fovea/jobs';
+import { inject } from '@fovea/trackers/traces';
 
 const PROGRESS_MS = 200;
 
-/** Scores a checkpoint, or finds that it was scored before. What it returns is what the report reads. */
+/** What computes, or stands in for it. */
+export type Engine = Pick<EngineProcess, 'run'>;
+
+/** Scores a checkpoint, or finds that it was scored before, and notes the score as the run's. */
 export async function score(
   data: JobDataOf<'score'>,
-  { signal }: JobContext,
-  context: ProcessContext,
-  engine: EngineProcess,
+  { run, signal }: JobContext,
+  { fleet, cacheDir }: ProcessContext,
+  engine: Engine,
   suiteVersion: string,
 ): Promise<ScoredCheckpoint> {
-  const { store, run, cacheDir, redis } = context;
+  const { store } = fleet;
   const { checkpoint, role, track, round, suites } = data;
+  await faultPoint('score-taken');
   const ref = scoreRef(scoreKey(checkpoint, suiteVersion, run.recipe, suites));
   const known = (await store.readRef(ref)) as { scorecard?: string } | null;
   const cached = typeof known?.scorecard === 'string' && (await store.has(known.scorecard));
@@ -50,17 +61,25 @@ export async function score(
       role,
       suites,
     };
-    const onProgress = relay(context, 'score', track, round);
-    const result = scoreResultSchema.parse(await engine.run(request, { onProgress, signal }));
-    scorecard = await remember(context, ref, result.scorecard);
+    const onProgress = relay(fleet, run, 'score', track, round);
+    const hangTimeoutMs = run.recipe.engine.hangTimeout * 1000;
+    const result = scoreResultSchema.parse(
+      await engine.run(request, { onProgress, signal, hangTimeoutMs, trace: inject() }),
+    );
+    await faultPoint('score-computed');
+    scorecard = await remember(store, ref, result.scorecard);
+    await faultPoint('score-remembered');
   }
+  const scored: ScoredCheckpoint = { checkpoint, role, round, scorecard };
+  await store.writeRef(scoredRef(run.id, track, round), scored);
+  await faultPoint('score-done');
   console.log(`${timestamp()} scored ${role} round ${round} as ${scorecard}${cached ? ', which was known' : ''}`);
-  await publishEvent(redis, run.id, { type: 'scored', track, round, role, scorecard, cached }).catch(() => undefined);
-  return { checkpoint, role, round, scorecard };
+  await publishEvent(fleet, run.id, { type: 'scored', track, round, role, scorecard, cached }).catch(() => undefined);
+  return scored;
 }
 
 /** Records a score once; a second scorecard for the same key is dropped in favour of the first. */
-async function remember({ store }: ProcessContext, ref: string, { sha256 }: BlobRef): Promise<string> {
+async function remember(store: Store, ref: string, { sha256 }: BlobRef): Promise<string> {
   await store.get(sha256);
   if (await store.createRef(ref, { scorecard: sha256 })) return sha256;
   const first = (await store.readRef(ref)) as { scorecard: string };
@@ -69,16 +88,14 @@ async function remember({ store }: ProcessContext, ref: string, { sha256 }: Blob
   return sha256;
 }
 
-/** Writes the report of the run from the scores that its children in the flow returned. */
+/** Writes the report of the run from its scores. */
 export async function report(
   _data: JobDataOf<'report'>,
-  { job, signal }: JobContext,
-  context: ProcessContext,
-  engine: EngineProcess,
+  { run, signal }: JobContext,
+  { fleet, cacheDir }: ProcessContext,
+  engine: Engine,
 ): Promise<ReportResult> {
-  const { store, run, runDir, cacheDir, redis } = context;
-  const scorecards = Object.values(await job.getChildrenValues<ScoredCheckpoint>());
-  scorecards.sort((a, b) => (a.role < b.role ? -1 : a.role > b.role ? 1 : a.round - b.round));
+  const { store } = fleet;
   const request: ReportRequest = {
     kind: 'report',
     storeRoot: store.root,
@@ -86,17 +103,21 @@ export async function report(
     runId: run.id,
     recipe: run.recipe,
     recipeDir: run.recipeDir,
-    runDir,
-    scorecards,
+    scorecards: await readScores(store, run.id),
   };
-  const onProgress = relay(context, 'report', 'trunk', 0);
-  const result = reportResultSchema.parse(await engine.run(request, { onProgress, signal }));
-  await publishEvent(redis, run.id, { type: 'reported', ...result }).catch(() => undefined);
+  const onProgress = relay(fleet, run, 'report', 'trunk', 0);
+  const hangTimeoutMs = run.recipe.engine.hangTimeout * 1000;
+  const result = reportResultSchema.parse(
+    await engine.run(request, { onProgress, signal, hangTimeoutMs, trace: inject() }),
+  );
+  await store.writeRef(reportRef(run.id), result);
+  const [report, summary] = [result.report.sha256, result.summary.sha256];
+  await publishEvent(fleet, run.id, { type: 'reported', report, summary }).catch(() => undefined);
   return result;
 }
 
-function relay({ redis, run }: ProcessContext, kind: 'score' | 'report', track: string, round: number) {
+function relay(fleet: Fleet, run: RunRecord, kind: 'score' | 'report', track: string, round: number) {
   return throttled(PROGRESS_MS, (event: Progress) => {
-    publishEvent(redis, run.id, { type: 'progress', kind, track, round, ...event }).catch(() => undefined);
+    publishEvent(fleet, run.id, { type: 'progress', kind, track, round, ...event }).catch(() => undefined);
   });
 }

@@ -1,22 +1,32 @@
 // The eval worker's process: scores checkpoints while training goes on, then writes the report. Its engine process is
 // started by the first job that has something to compute.
 
-import { EngineProcess, EVAL_QUEUE, hostWorker, runProcess } from '@fovea/jobs';
+import { aboutJob, EngineProcess, engineVersions, graceMs, hostWorker, poolFromEnv, runProcess } from '@fovea/jobs';
+import { startTracing, withSpan } from '@fovea/trackers/traces';
 import { report, score } from './jobs.ts';
 
 await runProcess(async (context) => {
+  const tracing = await startTracing({ serviceName: 'fovea-eval-worker', say: (text) => console.error(text) });
   const engine = new EngineProcess({
     entry: process.env.FOVEA_EVAL_ENGINE || new URL('./engine.ts', import.meta.url),
-    hangTimeoutMs: context.run.recipe.engine.hangTimeout * 1000,
+    graceMs: graceMs(),
   });
   let version: Promise<string> | undefined;
   try {
-    await hostWorker(EVAL_QUEUE, context, {
-      score: async (data, job) => score(data, job, context, engine, await (version ??= suiteVersion())),
-      report: (data, job) => report(data, job, context, engine),
+    await hostWorker(context, {
+      pool: poolFromEnv('eval'),
+      engines: engineVersions(),
+      processors: {
+        score: async (data, job) => {
+          const suites = await (version ??= suiteVersion());
+          return withSpan('score', data.trace, aboutJob(data), () => score(data, job, context, engine, suites));
+        },
+        report: (data, job) => withSpan('report', data.trace, aboutJob(data), () => report(data, job, context, engine)),
+      },
     });
   } finally {
     await engine.close();
+    await tracing.close();
   }
 });
 

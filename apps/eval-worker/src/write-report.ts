@@ -1,8 +1,6 @@
 // The end of a run: gathers its rounds and scorecards from the store, draws what the denoiser makes of the condition
-// before and after, and writes summary.json and report.html beside each other.
+// before and after, and puts the report and its summary into the store.
 
-import { rename, writeFile } from 'node:fs/promises';
-import path from 'node:path';
 import { checkpointWeights, type RecipeData, reconstruct } from '@fovea/alignment';
 import type { Store } from '@fovea/artifacts';
 import {
@@ -31,8 +29,7 @@ export async function writeReport(
   dataset: RecipeData,
   progress: (event: Progress) => void,
 ): Promise<ReportResult> {
-  const { runId, runDir, recipe } = request;
-  const [summary, report] = ['summary.json', 'report.html'].map((name) => path.join(runDir, name));
+  const { runId, recipe } = request;
   const run = await readRun(store, runId);
   const rounds: RoundData[] = [...(await committedRounds(store, run)).values()].flat().map(({ round, record }) => ({
     track: round.track,
@@ -70,12 +67,12 @@ export async function writeReport(
           use: useOf(request, style),
         }))
       : [],
-    report,
+    report: 'report.html',
   };
   progress({ step: 1, steps: 2, text: 'writing the report' });
-  await writeWhole(report, renderReport(data));
-  await writeWhole(summary, `${JSON.stringify(buildSummary(data), null, 2)}\n`);
-  return { report, summary };
+  const put = (text: string) => store.put(new TextEncoder().encode(text));
+  const report = await put(renderReport(data));
+  return { report, summary: await put(`${JSON.stringify(buildSummary(data), null, 2)}\n`) };
 }
 
 function useOf({ recipe: { data } }: ReportRequest, style: string): string {
@@ -83,12 +80,6 @@ function useOf({ recipe: { data } }: ReportRequest, style: string): string {
   if (data.trainStyles.includes(style)) return 'trained on';
   if (data.redrawStyles.includes(style)) return 'V2: re-draws, never trained on';
   return data.heldOutStyles.includes(style) ? 'R: renditions, never trained on' : 'not used';
-}
-
-/** A reader sees the old file or the new one, never a part. */
-async function writeWhole(file: string, text: string): Promise<void> {
-  await writeFile(`${file}.tmp`, text);
-  await rename(`${file}.tmp`, file);
 }
 
 async function reconstructions(

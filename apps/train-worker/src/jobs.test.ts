@@ -1,18 +1,18 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { isUserError, readCheckpoint } from '@fovea/artifacts';
+import { isUserError, partialRef, readCheckpoint } from '@fovea/artifacts';
 import {
   bullmq,
   type EngineProcess,
   type JobDataOf,
   type ProcessContext,
-  prefixOf,
   type RoundRecord,
+  type RunRecord,
   readEvents,
   readRound,
   roundFlow,
-  TRAIN_QUEUE,
+  shardRef,
 } from '@fovea/jobs';
 import { planOf } from '@fovea/recipe';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -21,11 +21,12 @@ import { merge, shard } from './jobs.ts';
 
 let dir: string;
 let context: ProcessContext;
+let run: RunRecord;
 let engine: EngineProcess;
 let close: () => Promise<void>;
 beforeAll(async () => {
   dir = await mkdtemp(path.join(tmpdir(), 'fovea-train-jobs-'));
-  ({ context, engine, close } = await testContext(dir));
+  ({ context, run, engine, close } = await testContext(dir));
 });
 afterAll(async () => {
   await close();
@@ -34,27 +35,35 @@ afterAll(async () => {
 
 const data = (round: number, base: string | null): JobDataOf<'shard'> => ({
   kind: 'shard',
-  version: 1,
-  run: context.run.id,
+  version: 2,
+  run: run.id,
   session: 1,
-  round: planOf(context.run.recipe).get('trunk')![round],
+  round: planOf(run.recipe).get('trunk')![round],
   base,
+  shard: { index: 0, of: 1 },
 });
-const still = () => ({ job: null as never, signal: new AbortController().signal });
+const still = () => ({ job: null as never, run, signal: new AbortController().signal });
+
+const QUEUE = 'train-cpu-0g';
+const mergeOf = ({ shard: { of }, ...rest }: JobDataOf<'shard'>): JobDataOf<'merge'> => ({
+  ...rest,
+  kind: 'merge',
+  shards: of,
+});
 
 /** One round through BullMQ, both jobs worked on in this process. */
 async function round(n: number, base: string | null): Promise<RoundRecord> {
   const { FlowProducer, Worker } = bullmq();
-  const shared = { connection: context.redis, prefix: prefixOf(context.run.id) };
+  const shared = { connection: context.fleet.redis, prefix: context.fleet.prefix };
   const shardData = data(n, base);
   const flows = new FlowProducer(shared);
-  const { job } = await flows.add(roundFlow({ ...shardData, kind: 'merge' }, [shardData], 1));
+  const { job } = await flows.add(roundFlow(QUEUE, mergeOf(shardData), [shardData], 1));
   const worker = new Worker(
-    TRAIN_QUEUE,
+    QUEUE,
     (each) =>
       each.name === 'shard'
         ? shard(each.data, { ...still(), job: each }, context, engine)
-        : merge(each.data, { ...still(), job: each }, context),
+        : merge(each.data, { ...still(), job: each }, context, engine),
     shared,
   );
   const record = await new Promise<RoundRecord>((resolve, reject) => {
@@ -69,8 +78,8 @@ async function round(n: number, base: string | null): Promise<RoundRecord> {
 test('a round becomes a checkpoint that descends from its base, and says so', async () => {
   const first = await round(0, null);
   const second = await round(1, first.checkpoint);
-  expect(await readRound(context.store, context.run.id, 'trunk', 1)).toEqual(second);
-  const manifest = await readCheckpoint(context.store, second.checkpoint);
+  expect(await readRound(context.fleet.store, run.id, 'trunk', 1)).toEqual(second);
+  const manifest = await readCheckpoint(context.fleet.store, second.checkpoint);
   expect(manifest).toMatchObject({
     parent: first.checkpoint,
     track: 'trunk',
@@ -79,10 +88,10 @@ test('a round becomes a checkpoint that descends from its base, and says so', as
     step: 10,
     cursor: { step: 10 },
     seed: 3,
-    recipe: context.run.recipeHash,
+    recipe: run.recipeHash,
   });
   expect(second.metrics.loss).toHaveLength(10);
-  const { events } = await readEvents(context.redis, context.run.id, '0', 1);
+  const { events } = await readEvents(context.fleet, run.id, '0', 1);
   const committed = events.filter((event) => event.type === 'committed');
   expect(committed.map((event) => event.checkpoint)).toEqual([first.checkpoint, second.checkpoint]);
   expect(committed[1]).toMatchObject({
@@ -101,8 +110,31 @@ test('a round becomes a checkpoint that descends from its base, and says so', as
   });
 });
 
+test('what a death after the commit left is taken away by whoever does the job again', async () => {
+  const { store } = context.fleet;
+  const [first, second] = await Promise.all([0, 1].map((n) => readRound(store, run.id, 'trunk', n)));
+  const again = data(1, first!.checkpoint);
+  const left = shardRef(run.id, 'trunk', 1, again.shard);
+  const partial = partialRef(run.id, again.round, again.shard);
+  const { weights, optimizer, step } = await readCheckpoint(store, second!.checkpoint);
+  const result = { weights, optimizer, step, metrics: second!.metrics };
+  await store.writeRef(left, { base: first!.checkpoint, result });
+  await store.writeRef(partial, { base: first!.checkpoint });
+  await shard(again, still(), context, engine);
+  expect(await store.readRef(partial)).toBeNull();
+  expect(await merge(mergeOf(again), still(), context, engine)).toEqual(second);
+  expect(await store.readRef(left)).toBeNull();
+});
+
+test('a shard of a round that was committed meanwhile leaves nothing', async () => {
+  const { store } = context.fleet;
+  const { checkpoint } = (await readRound(store, run.id, 'trunk', 0))!;
+  await shard(data(1, checkpoint), still(), context, engine);
+  expect(await store.listRefs(`runs/${run.id}/shards`)).toEqual([]);
+});
+
 test('a loss that is no number is a sentence, not a checkpoint', async () => {
-  const { checkpoint } = (await readRound(context.store, context.run.id, 'trunk', 1))!;
+  const { checkpoint } = (await readRound(context.fleet.store, run.id, 'trunk', 1))!;
   await writeFile(path.join(dir, 'train-trunk-2'), 'nan');
   const error = await shard(data(2, checkpoint), still(), context, engine).catch((caught) => caught);
   expect(isUserError(error)).toBe(true);

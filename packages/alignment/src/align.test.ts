@@ -5,54 +5,18 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { openStore, readCheckpoint, type Store } from '@fovea/artifacts';
-import type { Dataset } from '@fovea/data';
 import { initialise } from '@fovea/models';
-import { planOf, type Recipe, type Round, recipeSchema, type Stage } from '@fovea/recipe';
+import { planOf, type Recipe, type Round, type Stage } from '@fovea/recipe';
 import { compiledEngine, type Frozen, jsEngine, mapValues, type NumericArray } from '@fovea/tensor';
-import { philox } from '@fovea/tensor/random';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { noiseFor, stepBatch } from './batch.ts';
 import { modelSpecs, trainableSpecs } from './model.ts';
 import { openNetworks } from './networks.ts';
 import { learningRate, stepScalars } from './optim.ts';
 import { type StepContext, stepSignature, trainStep } from './step.ts';
-import { trainAndCommit, trainChain } from './testing.ts';
+import { CLASSES, dataset, optimiser, recipeOf, small, trainAndCommit, trainChain } from './testing.ts';
 import { Trainer } from './train-round.ts';
 import { checkWeights, decodeWeights, encodeWeights, startingWeights } from './weights.ts';
-
-const CLASSES = ['red ball', 'blue ball', 'red cube'];
-
-/** Pictures of noise around a colour per class: enough to train on, and a function of (seed, stream, index) alone. */
-const dataset: Dataset = {
-  kind: 'emoji-world',
-  classes: CLASSES,
-  imageSize: 8,
-  trainSize: Number.POSITIVE_INFINITY,
-  async trainBatch({ seed, stream, first, size }) {
-    const labels = new Int32Array(size);
-    const pixels = new Float32Array(size * 192);
-    for (let i = 0; i < size; i++) {
-      const rng = philox(seed, `test/${stream}`, 0, first + i);
-      labels[i] = rng.int(3);
-      for (let j = 0; j < 192; j++)
-        pixels[i * 192 + j] = 0.3 * rng.uniform() + 0.3 * (Math.floor(j / 64) === labels[i] ? 1 : 0);
-    }
-    return { pixels, labels, samples: [...labels].map((label) => ({ label, style: 'test', factors: null })) };
-  },
-};
-
-const small = { width: 8, layers: 1, heads: 2 };
-const optimiser = { batch: 4, lr: 3e-3, warmup: 2, roundSteps: 4 };
-const recipeOf = (stages: unknown[], extra: object = {}): Recipe =>
-  recipeSchema.parse({
-    name: 'test',
-    data: { kind: 'emoji-world', imageSize: 8 },
-    encoder: { patchSize: 4, projection: 6, ...small },
-    denoiser: { patchSize: 4, ...small },
-    engine: { threads: 1 },
-    stages,
-    ...extra,
-  });
 
 const FULL = [
   { stage: 'pretrain', steps: 8, ...optimiser },

@@ -35,10 +35,11 @@ import { withLatents } from './latents.ts';
 import { trainableSpecs } from './model.ts';
 import { type Networks, openNetworks } from './networks.ts';
 import { stepScalars } from './optim.ts';
+import type { RoundMetrics } from './round.ts';
 import { type StepContext, stepSignature, trainStep } from './step.ts';
 import { EncoderSubject } from './subject.ts';
 import { trainChain } from './testing.ts';
-import { type RoundMetrics, Trainer } from './train-round.ts';
+import { Trainer } from './train-round.ts';
 
 const SIDE = 32;
 const tower = { hidden_size: 16, intermediate_size: 32, num_hidden_layers: 2, num_attention_heads: 2 };

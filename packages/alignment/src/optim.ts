@@ -58,9 +58,12 @@ export function learningRate(
   return lr * 0.5 * (1 + Math.cos(Math.PI * Math.min(1, progress)));
 }
 
-/** What an update reads of a 0-based step: [lr, 1 / (1 − β₁ᵗ), 1 / (1 − β₂ᵗ)] with t = step + 1; SGD only the first. */
-export function stepScalars(step: number, total: number, config: OptimiserConfig): Float32Array {
-  const t = step + 1;
+/**
+ * What an update reads of a 0-based step: [lr, 1 / (1 − β₁ᵗ), 1 / (1 − β₂ᵗ)]; SGD only the first. t counts the updates that
+ * the moments have taken, this one among them: step + 1, but for a shard, whose moments see some of the steps only.
+ */
+export function stepScalars(step: number, total: number, config: OptimiserConfig, updates = step): Float32Array {
+  const t = updates + 1;
   const [b1, b2] = config.betas;
   return Float32Array.of(learningRate(step, total, config), 1 / (1 - b1 ** t), 1 / (1 - b2 ** t));
 }

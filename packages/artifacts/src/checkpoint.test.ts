@@ -2,7 +2,14 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type Checkpoint, hasCheckpoint, readCheckpoint, verifyCheckpoint, writeCheckpoint } from './checkpoint.ts';
+import {
+  blobsOf,
+  type Checkpoint,
+  hasCheckpoint,
+  readCheckpoint,
+  verifyCheckpoint,
+  writeCheckpoint,
+} from './checkpoint.ts';
 import { isUserError } from './errors.ts';
 import { openStore, type Store } from './store.ts';
 
@@ -69,4 +76,24 @@ test('one flipped byte anywhere is one sentence of the user', async () => {
 test('a blob that is no checkpoint says so', async () => {
   const { sha256 } = await store.put(new TextEncoder().encode('{"version":2}'));
   await expect(readCheckpoint(store, sha256)).rejects.toThrow(/no checkpoint of this version/);
+});
+
+test('moments of shards are part of a checkpoint, and none leave its id as it was', async () => {
+  const one = await manifest();
+  const inner = [await store.put(Uint8Array.of(6)), await store.put(Uint8Array.of(7))];
+  const plain = await writeCheckpoint(store, one);
+  expect(await writeCheckpoint(store, { ...one, inner: undefined })).toBe(plain);
+  await expect(writeCheckpoint(store, { ...one, inner: [] })).rejects.toThrow();
+  const id = await writeCheckpoint(store, { ...one, inner });
+  expect(id).not.toBe(plain);
+  expect(await writeCheckpoint(store, { ...one, inner: [...inner].reverse() })).not.toBe(id);
+  const read = await verifyCheckpoint(store, id);
+  expect(read.inner).toEqual(inner);
+  expect(blobsOf(read)).toEqual([one.weights, one.optimizer, ...inner]);
+  expect(await hasCheckpoint(store, id)).toBe(true);
+  const file = path.join(dir, 'blobs', inner[1].sha256.slice(0, 2), inner[1].sha256);
+  await writeFile(file, Uint8Array.of(8));
+  expect(isUserError(await verifyCheckpoint(store, id).catch((caught) => caught))).toBe(true);
+  await rm(file);
+  expect(await hasCheckpoint(store, id)).toBe(false);
 });

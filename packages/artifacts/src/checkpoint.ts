@@ -25,6 +25,11 @@ export const checkpointSchema = z.strictObject({
   weights: blobRefSchema,
   /** A safetensors blob; null where nothing was trained. */
   optimizer: blobRefSchema.nullable(),
+  /**
+   * Safetensors blobs with the moments of each shard that the round was merged from, in order of their index; shard k of
+   * the next round goes on from `inner[k % inner.length]`. Absent where the round was not cut: `optimizer` has them then.
+   */
+  inner: z.array(blobRefSchema).min(1).optional(),
   /** Where the next round of this stage goes on reading data: optimiser steps of the stage that are done. */
   cursor: z.strictObject({ step: z.int().min(0) }),
   seed: z.int().min(0),
@@ -69,6 +74,7 @@ export async function hasCheckpoint(store: Store, id: string): Promise<boolean> 
   return true;
 }
 
-function blobsOf(manifest: Checkpoint): BlobRef[] {
-  return manifest.optimizer ? [manifest.weights, manifest.optimizer] : [manifest.weights];
+/** The blobs that a checkpoint names, each of which must be in the store while it is. */
+export function blobsOf({ weights, optimizer, inner = [] }: Checkpoint): BlobRef[] {
+  return [weights, ...(optimizer ? [optimizer] : []), ...inner];
 }

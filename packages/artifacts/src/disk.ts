@@ -10,6 +10,7 @@ const REFUSALS: Record<string, string> = {
   EPERM:
     'the operation is not permitted; give yourself the right to write there, or set FOVEA_HOME to a folder of your own',
   ENOTDIR: 'a part of that path is a file, not a folder; set FOVEA_HOME to another folder',
+  EISDIR: 'a folder is in its place; move it away',
   EIO: 'the disk reported an input/output error; check the disk',
 };
 

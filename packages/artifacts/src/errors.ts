@@ -12,3 +12,13 @@ export class FoveaError extends Error {
 export function isUserError(error: unknown): error is FoveaError {
   return typeof error === 'object' && error !== null && (error as { name?: string }).name === 'FoveaError';
 }
+
+/** The store cannot be reached now: nobody's input is wrong, and what failed may be tried again when it is back. */
+export class StoreAway extends FoveaError {
+  readonly isAway = true;
+}
+
+/** True for a {@link StoreAway}, also for one that crossed a process boundary. */
+export function isAway(error: unknown): boolean {
+  return isUserError(error) && (error as { isAway?: boolean }).isAway === true;
+}

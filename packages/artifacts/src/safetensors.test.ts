@@ -7,6 +7,7 @@ const tensors = new Map([
   ['w', { shape: [2, 3], data: Float32Array.of(1, -2, 3.5, 0, 1e-8, 6) }],
   ['b', { shape: [], data: Int32Array.of(7) }],
   ['empty', { shape: [0, 4], data: new Float32Array(0) }],
+  ['words', { shape: [3], data: Int8Array.of(-128, 0, 127) }],
 ]);
 
 /** A file with any header text over `size` zero bytes. */
@@ -34,9 +35,10 @@ test('what is written is read back, from any buffer and at any alignment', () =>
   shifted.set(bytes, 3);
   const back = decodeSafetensors(shifted.subarray(3), 'x');
   expect(back.metadata.format).toBe('pt');
-  expect([...back.tensors.keys()].sort()).toEqual(['b', 'empty', 'w']);
+  expect([...back.tensors.keys()].sort()).toEqual(['b', 'empty', 'w', 'words']);
   expect(back.tensors.get('w')).toEqual({ dtype: 'F32', ...tensors.get('w') });
   expect(back.tensors.get('b')).toEqual({ dtype: 'I32', ...tensors.get('b') });
+  expect(back.tensors.get('words')).toEqual({ dtype: 'I8', ...tensors.get('words') });
 });
 
 test('the bytes do not depend on the order of the tensors, and the data is aligned to 8', () => {

@@ -30,7 +30,7 @@ const RESERVED = ['__metadata__', '__proto__'];
 
 /** Writes tensors as safetensors. Names are sorted, so the same tensors give the same bytes whatever their order. */
 export function encodeSafetensors(
-  tensors: Map<string, { shape: number[]; data: Float32Array | Int32Array }>,
+  tensors: Map<string, { shape: number[]; data: Float32Array | Int32Array | Int8Array }>,
   options: EncodeOptions = {},
 ): Uint8Array {
   const header: [string, unknown][] = [];
@@ -41,7 +41,7 @@ export function encodeSafetensors(
     checkWritable(name, shape, data.length);
     const half = options.dtype === 'F16' && data instanceof Float32Array;
     const words = half ? floatToHalf(data) : data;
-    const dtype = half ? 'F16' : data instanceof Float32Array ? 'F32' : 'I32';
+    const dtype = half ? 'F16' : data instanceof Float32Array ? 'F32' : data instanceof Int8Array ? 'I8' : 'I32';
     header.push([name, { dtype, shape, data_offsets: [offset, offset + words.byteLength] }]);
     parts.push(new Uint8Array(words.buffer, words.byteOffset, words.byteLength));
     offset += words.byteLength;

@@ -105,6 +105,18 @@ export function resultOf(card: Scorecard, suite: string, split: string, metric: 
   return card.results.find((r) => r.suite === suite && r.split === split && r.metric === metric);
 }
 
+/** One number of a scorecard: a result, or the mean over the splits of a suite that have it; null where none has. */
+export function measureOf(
+  card: Pick<Scorecard, 'results'>,
+  { suite, split, metric }: { suite: string; split: string | null; metric: string },
+): number | null {
+  const found = card.results.filter(
+    (r) => r.suite === suite && r.metric === metric && (split === null || r.split === split),
+  );
+  const mean = found.reduce((sum, { value }) => sum + value, 0) / found.length;
+  return Number.isFinite(mean) ? mean : null;
+}
+
 /** Baseline top-1 must lie above this with its whole interval before a split can carry a claim. */
 export function testabilityThreshold(classes: number): number {
   // Three times chance; with fewer than five classes that is out of reach, so half-way between chance and certainty.

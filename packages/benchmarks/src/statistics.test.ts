@@ -7,6 +7,7 @@ import {
   compactClusters,
   holm,
   mcnemarExact,
+  meanInterval,
   pairedDifference,
   percentileInterval,
   proportion,
@@ -218,4 +219,27 @@ describe('Holm', () => {
 
 it('renumbers clusters by first appearance', () => {
   expect(compactClusters([7, 3, 7, 9])).toEqual({ index: Int32Array.of(0, 1, 0, 2), count: 3 });
+});
+
+// Two-sided 95 % points of published tables.
+it.each([
+  [1, 12.7062],
+  [2, 4.302653],
+  [10, 2.228139],
+  [11, 2.200985],
+  [29, 2.04523],
+  [200, 1.971896],
+])('the interval of a mean with %i degrees of freedom is Student’s', (degrees, quantile) => {
+  const n = degrees + 1;
+  const values = Array.from({ length: n }, (_, i) => Math.sin(7 * i));
+  const mean = values.reduce((a, b) => a + b, 0) / n;
+  const error = Math.sqrt(values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (n - 1) / n);
+  const found = meanInterval(values);
+  expect(found.mean).toBeCloseTo(mean, 12);
+  expect((found.ci![1] - mean) / error).toBeCloseTo(quantile, 3);
+  expect((mean - found.ci![0]) / error).toBeCloseTo(quantile, 3);
+});
+
+it('one value has a mean and no interval', () => {
+  expect(meanInterval([2])).toEqual({ mean: 2, ci: null });
 });

@@ -203,6 +203,29 @@ export function wilson(k: number, n: number): Interval {
   return [k === 0 ? 0 : middle - half, k === n ? 1 : middle + half];
 }
 
+/** Student's t interval of a mean over a few independent values, such as seeds; null where fewer than two make none. */
+export function meanInterval(values: readonly number[]): { mean: number; ci: Interval | null } {
+  const n = values.length;
+  const mean = values.reduce((a, b) => a + b, 0) / n;
+  if (n < 2) return { mean, ci: null };
+  const variance = values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (n - 1);
+  const half = student975(n - 1) * Math.sqrt(variance / n);
+  return { mean, ci: [mean - half, mean + half] };
+}
+
+/** Two-sided 95 % points of Student's t for 1 to 10 degrees of freedom. */
+const STUDENT = [12.7062, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.306, 2.26216, 2.22814];
+
+/** The same for any number; beyond the table by the Cornish–Fisher expansion, right to four digits (Abramowitz & Stegun 26.7.5). */
+function student975(degrees: number): number {
+  if (degrees <= STUDENT.length) return STUDENT[degrees - 1];
+  const z = Z95;
+  const g1 = (z ** 3 + z) / 4;
+  const g2 = (5 * z ** 5 + 16 * z ** 3 + 3 * z) / 96;
+  const g3 = (3 * z ** 7 + 19 * z ** 5 + 17 * z ** 3 - 15 * z) / 384;
+  return z + g1 / degrees + g2 / degrees ** 2 + g3 / degrees ** 3;
+}
+
 /** Exact two-sided McNemar test: binomial(b + c, ½) on the discordant pairs; 1 when there are none. */
 export function mcnemarExact(b: number, c: number): number {
   const n = b + c;

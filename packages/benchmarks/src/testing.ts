@@ -181,6 +181,7 @@ export const evalConfig = {
   suites: ['robustvqa', 'retention', 'probes'] as ('robustvqa' | 'retention' | 'probes')[],
   rendersPerConcept: 2,
   everyRounds: 1,
+  newestOnly: false,
   bootstrap: 400,
   seed: 1,
 };

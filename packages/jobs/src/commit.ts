@@ -2,9 +2,10 @@
 // in the store, which is created and never replaced. A stale worker can do neither, so all it leaves is garbage; and
 // committing a round twice gives what the first commit gave.
 
-import { type Checkpoint, type Store, writeCheckpoint } from '@fovea/artifacts';
+import { blobsOf, type Checkpoint, writeCheckpoint } from '@fovea/artifacts';
 import type { Redis } from 'ioredis';
-import { prefixOf } from './queues.ts';
+import { faultPoint } from './fault.ts';
+import { type Fleet, keys } from './fleet.ts';
 import { readRound, roundRef } from './runs.ts';
 import { type RoundRecord, roundRecordSchema } from './schemas.ts';
 
@@ -22,8 +23,6 @@ export interface FencingToken {
 export class StaleToken extends Error {
   override readonly name = 'StaleToken';
 }
-
-const latestKey = (runId: string, track: string) => `${prefixOf(runId)}:latest:${track}`;
 
 /** Shared by both scripts: 1 if the stored token is higher than the one given. */
 const IS_STALE = `
@@ -51,8 +50,14 @@ redis.call('HSET', KEYS[1], 'session', ARGV[1], 'round', ARGV[2], 'attempt', ARG
 return {'done', ARGV[4]}`;
 
 /** Announces that a worker is about to commit, so that every earlier one is shut out. Throws {@link StaleToken}. */
-export async function claimRound(redis: Redis, runId: string, track: string, token: FencingToken): Promise<void> {
-  const won = await redis.eval(CLAIM, 1, latestKey(runId, track), token.session, token.round, token.attempt);
+export async function claimRound(
+  { redis, prefix }: Fleet,
+  runId: string,
+  track: string,
+  token: FencingToken,
+): Promise<void> {
+  const key = keys.latest(prefix, runId, track);
+  const won = await redis.eval(CLAIM, 1, key, token.session, token.round, token.attempt);
   if (won !== 1) throw new StaleToken(`round ${token.round} of ${track} was claimed by a later worker`);
 }
 
@@ -61,7 +66,8 @@ export async function claimRound(redis: Redis, runId: string, track: string, tok
  * where a later worker has claimed it.
  */
 export async function commitRound(
-  { redis, store, runId, track }: { redis: Redis; store: Store; runId: string; track: string },
+  { redis, store, prefix }: Fleet,
+  { runId, track }: { runId: string; track: string },
   token: FencingToken,
   manifest: Checkpoint,
   record: Omit<RoundRecord, 'checkpoint'>,
@@ -69,11 +75,13 @@ export async function commitRound(
   const committed = await readRound(store, runId, track, token.round);
   if (committed) return committed;
   // A hash in a manifest is a promise: read back what the engine wrote before anything names it.
-  await store.get(manifest.weights.sha256);
-  if (manifest.optimizer) await store.get(manifest.optimizer.sha256);
+  for (const { sha256 } of blobsOf(manifest)) await store.get(sha256);
+  await faultPoint('commit-checked');
   const checkpoint = await writeCheckpoint(store, manifest);
+  await faultPoint('commit-written');
   const wanted = roundRecordSchema.parse({ checkpoint, ...record });
-  const winner = await compareAndSet(redis, latestKey(runId, track), token, wanted);
+  const winner = await compareAndSet(redis, keys.latest(prefix, runId, track), token, wanted);
+  await faultPoint('commit-set');
   if (await store.createRef(roundRef(runId, track, token.round), winner)) return winner;
   return (await readRound(store, runId, track, token.round)) ?? winner;
 }
@@ -95,11 +103,11 @@ async function compareAndSet(
 
 /** The round and checkpoint that `latest` of a track points at in Redis; null before the first commit. */
 export async function latestOf(
-  redis: Redis,
+  { redis, prefix }: Fleet,
   runId: string,
   track: string,
 ): Promise<{ round: number; checkpoint: string } | null> {
-  const [round, record] = await redis.hmget(latestKey(runId, track), 'latest', 'record');
+  const [round, record] = await redis.hmget(keys.latest(prefix, runId, track), 'latest', 'record');
   if (round === null || record === null) return null;
   return { round: Number(round), checkpoint: roundRecordSchema.parse(JSON.parse(record)).checkpoint };
 }

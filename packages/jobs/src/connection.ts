@@ -12,13 +12,20 @@ export interface ConnectOptions {
    */
   mode?: 'patient' | 'hasty';
   onError?: (error: Error) => void;
+  /** A connection that owes an answer and says nothing for so long is made anew. @defaultValue 20 s */
+  silentMs?: number;
 }
 
+/** Longer than BullMQ blocks (10 s), shorter than a job's lock (60 s). */
+const SILENT_MS = 20_000;
+
 /** Opens a connection. Errors are handed to `onError` and reconnection goes on by itself. */
-export function connect(url: string, { mode = 'patient', onError }: ConnectOptions = {}): Redis {
+export function connect(url: string, { mode = 'patient', onError, silentMs = SILENT_MS }: ConnectOptions = {}): Redis {
   const options: RedisOptions = {
     maxRetriesPerRequest: mode === 'patient' ? null : 1,
     connectTimeout: 10_000,
+    // A router that forgot a connection tells nobody: without this, what was asked on it waits for ever.
+    socketTimeout: silentMs,
     retryStrategy: (times) => Math.min(20 * 2 ** Math.min(times, 7), 2000),
   };
   // Loaded here, because the engines import this package too and never connect.

@@ -1,6 +1,7 @@
 // The child side of an engine process: takes requests one at a time, answers with a result or an error. It may block its
 // event loop while it computes; all that it owes its parent is a progress event between steps. It never outlives it.
 
+import { isAway } from '@fovea/artifacts';
 import type { FromEngine, ToEngine } from './engine-protocol.ts';
 import type { EngineRequest, Progress } from './schemas.ts';
 
@@ -9,6 +10,8 @@ export interface EngineContext {
   progress(event: Progress): void;
   /** Aborted when the process should end: stop between two steps by throwing. Nothing half done will be committed. */
   signal: AbortSignal;
+  /** W3C traceparent of the job, for spans of the engine. */
+  trace?: string;
 }
 
 export type EngineHandler<Request> = (request: Request, context: EngineContext) => Promise<unknown>;
@@ -30,8 +33,12 @@ export function serveEngine<Request = EngineRequest>(handler: EngineHandler<Requ
   process.on('message', async (message: ToEngine) => {
     if (message.type !== 'run') return;
     busy = true;
-    const { id } = message;
-    const context = { signal: stop.signal, progress: (event: Progress) => send({ type: 'progress', id, event }) };
+    const { id, trace } = message;
+    const context = {
+      signal: stop.signal,
+      trace,
+      progress: (event: Progress) => send({ type: 'progress', id, event }),
+    };
     const answer = await answerTo(handler as EngineHandler<unknown>, message, context);
     busy = false;
     send(answer, () => stop.signal.aborted && process.exit(0));
@@ -48,7 +55,8 @@ async function answerTo(
     return { type: 'result', id, result: await handler(request, context) };
   } catch (caught) {
     const error = caught instanceof Error ? caught : new Error(String(caught));
-    return { type: 'error', id, error: { name: error.name, message: error.message, stack: error.stack } };
+    const { name, message, stack } = error;
+    return { type: 'error', id, error: { name, message, stack, isAway: isAway(error) } };
   }
 }
 

@@ -5,8 +5,8 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { FoveaError } from '@fovea/artifacts';
-import type { FromEngine } from './engine-protocol.ts';
+import { FoveaError, StoreAway } from '@fovea/artifacts';
+import type { EngineError, FromEngine } from './engine-protocol.ts';
 import { type Progress, progressSchema } from './schemas.ts';
 
 /** Node's flags for a child: from source tsx, by file URL, so that it works from any folder; built code needs none. */
@@ -18,8 +18,8 @@ export function typescriptFlags(): string[] {
 export interface EngineOptions {
   /** File that calls `serveEngine`. */
   entry: URL | string;
-  /** A child that says nothing for this long while it has a request is ended, in milliseconds. */
-  hangTimeoutMs: number;
+  /** A child that says nothing for this long while it has a request is ended, in milliseconds. @defaultValue 300000 */
+  hangTimeoutMs?: number;
   /** Added to this process's environment. */
   env?: Record<string, string>;
   /** How long its imports may take where that is longer than `hangTimeoutMs`. @defaultValue 60000 */
@@ -31,6 +31,10 @@ export interface EngineOptions {
 export interface RunOptions {
   onProgress?: (event: Progress) => void;
   signal?: AbortSignal;
+  /** In place of the engine's own, for this request. */
+  hangTimeoutMs?: number;
+  /** W3C traceparent that the engine's spans shall stand under. */
+  trace?: string;
 }
 
 /** The engine ended or fell silent in the middle of a request. Worth another attempt. */
@@ -73,7 +77,7 @@ export class EngineProcess {
    * Runs one request; requests must not overlap. Rejects with the engine's own error (FoveaErrors stay FoveaErrors),
    * with {@link EngineDied}, or with the signal's reason, and then only after the child is gone.
    */
-  async run(request: unknown, { onProgress, signal }: RunOptions = {}): Promise<unknown> {
+  async run(request: unknown, { onProgress, signal, hangTimeoutMs, trace }: RunOptions = {}): Promise<unknown> {
     if (this.pending) throw new Error('the engine process is busy with another request');
     if (this.closed) throw new Error('the engine process is closed');
     signal?.throwIfAborted();
@@ -84,7 +88,7 @@ export class EngineProcess {
       return await new Promise((resolve, reject) => {
         const beat = () => {
           clearTimeout(timer);
-          const patience = this.patience();
+          const patience = this.patience(hangTimeoutMs ?? this.options.hangTimeoutMs ?? 300_000);
           timer = setTimeout(() => this.hung(patience, reject), patience);
         };
         onAbort = () => void this.end().then(() => reject(signal?.reason));
@@ -92,7 +96,7 @@ export class EngineProcess {
         this.pending = { id: this.nextId++, resolve, reject, onProgress, beat };
         beat();
         this.child?.send(
-          { type: 'run', id: this.pending.id, request },
+          { type: 'run', id: this.pending.id, request, trace },
           (error) => error && reject(new EngineDied(`the engine process cannot be reached: ${error.message}`)),
         );
       });
@@ -109,8 +113,8 @@ export class EngineProcess {
     await this.end();
   }
 
-  private patience(): number {
-    const { hangTimeoutMs, startTimeoutMs = 60_000 } = this.options;
+  private patience(hangTimeoutMs: number): number {
+    const { startTimeoutMs = 60_000 } = this.options;
     return this.ready ? hangTimeoutMs : Math.max(hangTimeoutMs, startTimeoutMs);
   }
 
@@ -180,8 +184,8 @@ export class EngineProcess {
   }
 }
 
-function revive({ name, message, stack }: { name: string; message: string; stack?: string }): Error {
-  if (name === 'FoveaError') return new FoveaError(message);
+function revive({ name, message, stack, isAway }: EngineError): Error {
+  if (name === 'FoveaError') return isAway ? new StoreAway(message) : new FoveaError(message);
   const error = new Error(message);
   error.name = name;
   error.stack = stack ?? error.stack;

@@ -2,10 +2,18 @@
 
 import type { Progress } from './schemas.ts';
 
-export type ToEngine = { type: 'run'; id: number; request: unknown };
+export type ToEngine = { type: 'run'; id: number; request: unknown; trace?: string };
 
 export type FromEngine =
   | { type: 'ready' }
   | { type: 'progress'; id: number; event: Progress }
   | { type: 'result'; id: number; result: unknown }
-  | { type: 'error'; id: number; error: { name: string; message: string; stack?: string } };
+  | { type: 'error'; id: number; error: EngineError };
+
+/** An engine's error as it crosses; `isAway` as of StoreAway. */
+export interface EngineError {
+  name: string;
+  message: string;
+  stack?: string;
+  isAway?: boolean;
+}

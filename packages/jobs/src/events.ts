@@ -2,7 +2,7 @@
 // is decided by it, so losing it loses nothing.
 
 import type { Redis } from 'ioredis';
-import { prefixOf } from './queues.ts';
+import { type Fleet, keys } from './fleet.ts';
 import type { JobKind, Progress } from './schemas.ts';
 
 /** Where in the plan an event belongs. */
@@ -29,16 +29,32 @@ export type RunEvent =
     } & Place)
   | { type: 'scored'; track: string; round: number; role: string; scorecard: string; cached: boolean }
   | { type: 'reported'; report: string; summary: string }
+  /** What a run waits for, such as a kind of worker that is not there; empty when it waits no more. */
+  | { type: 'waiting'; text: string }
+  | { type: 'paused' }
+  | { type: 'cancelled' }
   /** A job failed and will be tried again. */
   | { type: 'retrying'; kind: JobKind; job: string; attempt: number; message: string }
   | { type: 'failed'; message: string; user: boolean }
   | { type: 'completed' };
 
 const MAX_EVENTS = 10_000;
-const eventsKey = (runId: string) => `${prefixOf(runId)}:events`;
+const MAX_LINES = 5000;
 
-export async function publishEvent(redis: Redis, runId: string, event: RunEvent): Promise<void> {
-  await redis.xadd(eventsKey(runId), 'MAXLEN', '~', MAX_EVENTS, '*', 'type', event.type, 'json', JSON.stringify(event));
+type Where = Pick<Fleet, 'redis' | 'prefix'>;
+
+export async function publishEvent({ redis, prefix }: Where, runId: string, event: RunEvent): Promise<void> {
+  await redis.xadd(
+    keys.events(prefix, runId),
+    'MAXLEN',
+    '~',
+    MAX_EVENTS,
+    '*',
+    'type',
+    event.type,
+    'json',
+    JSON.stringify(event),
+  );
 }
 
 /**
@@ -46,15 +62,31 @@ export async function publishEvent(redis: Redis, runId: string, event: RunEvent)
  * meanwhile, so give it one of its own. Returns the id to go on from.
  */
 export async function readEvents(
-  redis: Redis,
+  { redis, prefix }: { redis: Redis; prefix: string },
   runId: string,
   after: string,
   blockMs: number,
 ): Promise<{ events: RunEvent[]; last: string }> {
-  const reply = await redis.xread('COUNT', 500, 'BLOCK', blockMs, 'STREAMS', eventsKey(runId), after);
+  const reply = await redis.xread('COUNT', 500, 'BLOCK', blockMs, 'STREAMS', keys.events(prefix, runId), after);
   const entries = reply?.[0]?.[1] ?? [];
   const events = entries.map(([, fields]) => JSON.parse(fields[fields.indexOf('json') + 1]) as RunEvent);
   return { events, last: entries.at(-1)?.[0] ?? after };
+}
+
+/** Adds a line to what a run's workers said about it. */
+export async function writeLog({ redis, prefix }: Where, runId: string, text: string, now: Date): Promise<void> {
+  await redis.xadd(keys.log(prefix, runId), 'MAXLEN', '~', MAX_LINES, '*', 'at', now.toISOString(), 'text', text);
+}
+
+/** Lines after an id, oldest first; `0` for all that are kept. */
+export async function readLog(
+  { redis, prefix }: Where,
+  runId: string,
+  after: string,
+  limit: number,
+): Promise<{ lines: { at: string; text: string }[]; last: string }> {
+  const entries = await redis.xrange(keys.log(prefix, runId), after === '0' ? '-' : `(${after}`, '+', 'COUNT', limit);
+  return { lines: entries.map(([, [, at, , text]]) => ({ at, text })), last: entries.at(-1)?.[0] ?? after };
 }
 
 /** Passes on at most one event per interval; the ones between are dropped. */

@@ -1,24 +1,37 @@
-// Names, ids, options and flows of the queue. Ids are made from what a job is for, so that adding it twice is adding it
-// once; every job has an explicit priority, because in BullMQ none at all means the highest.
+// Ids and options of jobs, and a round as a flow. Ids are made from what a job is for, so that adding it twice is adding
+// it once; every job has an explicit priority, because in BullMQ none at all means the highest.
 
 import type { FlowJob, JobsOptions, WorkerOptions } from 'bullmq';
-import type { Redis } from 'ioredis';
 import type { JobData, JobDataOf } from './schemas.ts';
-
-export const TRAIN_QUEUE = 'fovea-train';
-export const EVAL_QUEUE = 'fovea-eval';
-
-/** Every key of a run in Redis starts with this. */
-export const prefixOf = (runId: string) => `fovea:${runId}`;
 
 /** Times a job may fail by itself before the run fails; what a user must mend fails at once. */
 export const ATTEMPTS = 3;
 
-/** Deterministic; without ':', which BullMQ keeps for itself. */
+/** Room for the order of one run's jobs between two priorities of runs. */
+const STEP = 1000;
+
+/** BullMQ's priority of the n-th job of a run: lower goes first, and 1 is the first that is one at all. */
+export const jobPriority = (runPriority: number, n: number): number =>
+  (runPriority - 1) * STEP + Math.min(n, STEP - 1) + 1;
+
+/** The run's priority that a job was given. */
+export const runPriority = (priority: number): number => Math.floor((priority - 1) / STEP) + 1;
+
+/** Deterministic; without ':', which BullMQ keeps for itself. A new session of a run has new ids. */
 export function jobId(data: JobData): string {
+  return `${data.run}.${data.session}.${nameOf(data)}`;
+}
+
+/** The run that a job belongs to. */
+export const runOfJob = (id: string): string => id.slice(0, id.indexOf('.'));
+
+/** What a job does, by its id: shard, merge, score or report. */
+export const kindOfJob = (id: string): string => /^[^.]+\.\d+\.([a-z]+)/.exec(id)?.[1] ?? 'other';
+
+function nameOf(data: JobData): string {
   switch (data.kind) {
     case 'shard':
-      return `shard-${data.round.track}-${data.round.round}-0`;
+      return `shard-${data.round.track}-${data.round.round}-${data.shard.index}`;
     case 'merge':
       return `merge-${data.round.track}-${data.round.round}`;
     case 'score':
@@ -30,40 +43,34 @@ export function jobId(data: JobData): string {
   }
 }
 
-function optionsOf(data: JobData, priority: number): JobsOptions {
-  const backoff = { type: 'exponential', delay: 200, jitter: 0.5 };
-  return { jobId: jobId(data), priority, attempts: ATTEMPTS, backoff };
+/** No backoff: its end is a time of the worker's clock, and where that is an hour ahead everybody would wait an hour. */
+export function jobOptions(data: JobData, priority: number): JobsOptions {
+  return { jobId: jobId(data), priority, attempts: ATTEMPTS, sizeLimit: 256 * 1024 };
 }
 
-/** A round: the merge waits for its shards (one today) and fails with them. Lower priority values go first. */
-export function roundFlow(merge: JobDataOf<'merge'>, shards: JobDataOf<'shard'>[], priority: number): FlowJob {
+/**
+ * A round: the merge waits for its shards. A single shard takes the merge down with it; of several one may be missing,
+ * and whether enough are there is for the merge to say.
+ */
+export function roundFlow(
+  queueName: string,
+  merge: JobDataOf<'merge'>,
+  shards: JobDataOf<'shard'>[],
+  priority: number,
+): FlowJob {
+  const whenOneFails = shards.length === 1 ? { failParentOnFailure: true } : { ignoreDependencyOnFailure: true };
   return {
     name: 'merge',
-    queueName: TRAIN_QUEUE,
+    queueName,
     data: merge,
-    opts: optionsOf(merge, priority),
+    opts: jobOptions(merge, priority),
     children: shards.map((data) => ({
       name: 'shard',
-      queueName: TRAIN_QUEUE,
+      queueName,
       data,
-      opts: { ...optionsOf(data, priority), failParentOnFailure: true },
+      opts: { ...jobOptions(data, priority), ...whenOneFails },
     })),
   };
-}
-
-export function scoreJob(data: JobDataOf<'score'>, priority: number) {
-  return {
-    name: 'score',
-    queueName: EVAL_QUEUE,
-    data,
-    opts: { ...optionsOf(data, priority), failParentOnFailure: true },
-  };
-}
-
-/** The last flow: the report waits for every score, those that are done already included. */
-export function reportFlow(report: JobDataOf<'report'>, scores: ReturnType<typeof scoreJob>[]): FlowJob {
-  const flow = { name: 'report', queueName: EVAL_QUEUE, data: report, opts: optionsOf(report, 1) };
-  return scores.length > 0 ? { ...flow, children: scores } : flow;
 }
 
 /**
@@ -84,12 +91,10 @@ export function workerOptions(name: string, env: NodeJS.ProcessEnv = process.env
   };
 }
 
-/** Forgets everything that Redis knows of a run. The store is enough to start it again. */
-export async function purgeRun(redis: Redis, runId: string): Promise<number> {
-  let removed = 0;
-  const glob = prefixOf(runId).replace(/[[\]?*\\]/g, '\\$&');
-  for await (const keys of redis.scanStream({ match: `${glob}:*`, count: 500 })) {
-    if (keys.length > 0) removed += await redis.unlink(...(keys as string[]));
-  }
-  return removed;
+/** What a span or a log line says of a job: ids and numbers, nothing of the user's. */
+export function aboutJob(data: JobData): Record<string, string | number> {
+  const about = { 'fovea.run': data.run, 'fovea.session': data.session };
+  if (data.kind === 'report') return about;
+  const { track, round } = data.kind === 'score' ? data : data.round;
+  return { ...about, 'fovea.track': track, 'fovea.round': round };
 }

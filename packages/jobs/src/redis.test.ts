@@ -7,7 +7,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { connect } from './connection.ts';
 import { typescriptFlags } from './engine-process.ts';
-import { purgeRun } from './queues.ts';
+import { purge } from './fleet.ts';
 import { ensureRedis, type OwnedRedis } from './redis.ts';
 import { findRedisServer, redisServerVersion } from './redis-server.ts';
 
@@ -179,7 +179,7 @@ test('purging a run leaves others alone, even one whose name begins the same', a
   const server = await ensure();
   await ask(server.url, async (redis) => {
     await redis.mset('fovea:a:x', 1, 'fovea:a:y:z', 1, 'fovea:a-2:x', 1, 'other', 1);
-    expect(await purgeRun(redis, 'a')).toBe(2);
+    expect(await purge(redis, 'fovea:a')).toBe(2);
     expect((await redis.keys('*')).sort()).toEqual(['fovea:a-2:x', 'other']);
   });
 });

@@ -4,10 +4,27 @@
 import { canonicalJson, FoveaError, type Store, sha256Hex } from '@fovea/artifacts';
 import { planOf, type Recipe, type Round, type Track } from '@fovea/recipe';
 import type { z } from 'zod';
-import { type RoundRecord, type RunRecord, roundRecordSchema, runRecordSchema } from './schemas.ts';
+import {
+  type ReportResult,
+  type RoundRecord,
+  type RunRecord,
+  type RunStatus,
+  reportRecordSchema,
+  roundRecordSchema,
+  runRecordSchema,
+  type ScoredCheckpoint,
+  scoredSchema,
+} from './schemas.ts';
 
 export const runRef = (runId: string) => `runs/${runId}/run.json`;
 export const roundRef = (runId: string, track: string, round: number) => `runs/${runId}/tracks/${track}/${round}.json`;
+export const planRef = (runId: string, track: string, round: number) => `runs/${runId}/plans/${track}/${round}.json`;
+export const shardsRef = (runId: string, track: string, round: number) => `runs/${runId}/shards/${track}/${round}`;
+export const shardRef = (runId: string, track: string, round: number, { index, of }: { index: number; of: number }) =>
+  `${shardsRef(runId, track, round)}/${index}-of-${of}.json`;
+export const scoredRef = (runId: string, track: string, round: number) => `runs/${runId}/scores/${track}-${round}.json`;
+export const reportRef = (runId: string) => `runs/${runId}/report.json`;
+/** Of a checkpoint's score, whichever run asked for it first. */
 export const scoreRef = (key: string) => `scores/${key}.json`;
 
 /**
@@ -15,22 +32,27 @@ export const scoreRef = (key: string) => `scores/${key}.json`;
  * key is never scored twice.
  */
 export function scoreKey(checkpoint: string, suiteVersion: string, recipe: Recipe, suites: readonly string[]): string {
-  const { everyRounds: _rounds, ...evalConfig } = recipe.eval;
+  const { everyRounds: _rounds, newestOnly: _newest, ...evalConfig } = recipe.eval;
   return sha256Hex(
     canonicalJson({ checkpoint, suiteVersion, evalConfig: { ...evalConfig, suites }, data: recipe.data }),
   );
 }
 
-/** Makes a run under the first free id of `name-time`, `name-time-2`, …; its session is 1 and its status running. */
+/**
+ * Makes a run under the first free id of `name-time`, `name-time-2`, …; its session is 1. Under an id that is given it is
+ * made once, and found from then on.
+ */
 export async function createRun(
   store: Store,
   run: Pick<RunRecord, 'recipe' | 'recipeHash' | 'recipeDir' | 'sources' | 'recipeText' | 'recipeSource'>,
   now: Date,
+  status: RunStatus = 'running',
+  given?: string,
 ): Promise<RunRecord> {
   const at = now.toISOString();
   const stamp = at.slice(0, 19).replace(/[-:]/g, '').replace('T', '-');
   for (let n = 1; ; n++) {
-    const id = `${run.recipe.name}-${stamp}${n > 1 ? `-${n}` : ''}`;
+    const id = given ?? `${run.recipe.name}-${stamp}${n > 1 ? `-${n}` : ''}`;
     const record: RunRecord = {
       version: 1,
       id,
@@ -38,10 +60,11 @@ export async function createRun(
       createdAt: at,
       updatedAt: at,
       session: 1,
-      status: 'running',
+      status,
       error: null,
     };
     if (await store.createRef(runRef(id), runRecordSchema.parse(record))) return record;
+    if (given !== undefined) return readRun(store, given);
   }
 }
 
@@ -54,7 +77,7 @@ export async function readRun(store: Store, runId: string): Promise<RunRecord> {
   return parseRef(runRecordSchema, value, runRef(runId));
 }
 
-/** Changes fields of a run's record. One process at a time drives a run, so there is nobody to race with. */
+/** Changes fields of a run's record. Only who drives the run may: its `fovea train`, or the fleet's coordinator. */
 export async function updateRun(
   store: Store,
   runId: string,
@@ -84,6 +107,9 @@ export async function readRound(
   return value === null ? null : parseRef(roundRecordSchema, value, ref);
 }
 
+/** Refs that are read at the same time. */
+const READS = 50;
+
 /** A round of the plan that is committed. */
 export interface CommittedRound {
   round: Round;
@@ -103,18 +129,37 @@ export async function committedRounds(
   const tracks = new Map<Track, CommittedRound[]>();
   for (const [track, rounds] of planOf(run.recipe)) {
     const committed = [...(known.get(track) ?? [])];
-    for (const round of rounds.slice(committed.length)) {
-      if (!refs.has(roundRef(run.id, track, round.round))) break;
-      const record = await readRound(store, run.id, track, round.round);
-      if (record === null) break;
-      committed.push({ round, record });
+    const due = rounds.slice(committed.length);
+    const gap = due.findIndex(({ round }) => !refs.has(roundRef(run.id, track, round)));
+    const there = gap < 0 ? due : due.slice(0, gap);
+    // Many at once, since a store far away takes its time for each.
+    for (let from = 0, isWhole = true; isWhole && from < there.length; from += READS) {
+      const some = there.slice(from, from + READS);
+      const records = await Promise.all(some.map(({ round }) => readRound(store, run.id, track, round)));
+      for (const [i, record] of records.entries()) {
+        isWhole &&= record !== null;
+        if (isWhole) committed.push({ round: some[i], record: record! });
+      }
     }
     tracks.set(track, committed);
   }
   return tracks;
 }
 
-function parseRef<T>(schema: z.ZodType<T>, value: unknown, ref: string): T {
+/** Every score of the run so far, in the order of roles and rounds. */
+export async function readScores(store: Store, runId: string): Promise<ScoredCheckpoint[]> {
+  const refs = await store.listRefs(`runs/${runId}/scores`);
+  const scores = await Promise.all(refs.map(async (ref) => parseRef(scoredSchema, await store.readRef(ref), ref)));
+  return scores.sort((a, b) => (a.role < b.role ? -1 : a.role > b.role ? 1 : a.round - b.round));
+}
+
+export async function readReport(store: Store, runId: string): Promise<ReportResult | null> {
+  const value = await store.readRef(reportRef(runId));
+  return value === null ? null : parseRef(reportRecordSchema, value, reportRef(runId));
+}
+
+/** The value of a ref as its schema has it, or a FoveaError that names the file. */
+export function parseRef<T>(schema: z.ZodType<T>, value: unknown, ref: string): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const [issue] = result.error.issues;

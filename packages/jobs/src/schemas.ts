@@ -21,6 +21,9 @@ export const roundSchema = z.strictObject({
   scored: z.boolean(),
 }) satisfies z.ZodType<Round>;
 
+/** Part `index` of a round that is cut into `of`. */
+export const shardSchema = z.strictObject({ index: z.int().min(0), of: z.int().min(1) });
+
 export const roundMetricsSchema = z.strictObject({
   /** Optimiser steps of the round. */
   steps: z.int().min(0),
@@ -56,13 +59,40 @@ export const trainRequestSchema = z.strictObject({
   round: roundSchema,
   /** Checkpoint to start from; null for the first round of the trunk. */
   base: sha256.nullable(),
+  /** Which part of the round to compute. @default the whole of it */
+  shard: shardSchema.optional(),
 });
+/** Of a whole round: what its checkpoint is made of. */
 export const trainResultSchema = z.strictObject({
   weights: blobRefSchema,
   optimizer: blobRefSchema.nullable(),
+  /** Moments of the shards that were merged; absent where the round was not cut. */
+  inner: z.array(blobRefSchema).min(1).optional(),
   /** Optimiser steps since the first checkpoint of the chain. */
   step: z.int().min(0),
   metrics: roundMetricsSchema,
+});
+/** Of one shard of several. */
+export const deltaResultSchema = z.strictObject({
+  /** How far its parameters moved: base minus end, in the recipe's `shards.delta` code. */
+  delta: blobRefSchema,
+  /** Its optimiser's moments, and what the code rounded away. */
+  inner: blobRefSchema,
+  /** Pictures that it was trained on. */
+  samples: z.int().min(0),
+  metrics: roundMetricsSchema.omit({ probe: true }),
+});
+/** What a train request gives: {@link trainResultSchema} for a round of one shard, else {@link deltaResultSchema}. */
+export const shardResultSchema = z.union([trainResultSchema, deltaResultSchema]);
+
+/** Makes a round of its shards; the answer is a {@link trainResultSchema}. Shards that are not given are left out. */
+export const mergeRequestSchema = z.strictObject({
+  kind: z.literal('merge'),
+  ...requestBase,
+  runId: z.string(),
+  round: roundSchema,
+  base: sha256,
+  shards: z.array(shardSchema.extend({ result: deltaResultSchema })).min(1),
 });
 
 export const scoreRequestSchema = z.strictObject({
@@ -75,27 +105,35 @@ export const scoreRequestSchema = z.strictObject({
 });
 export const scoreResultSchema = z.strictObject({ scorecard: blobRefSchema });
 
-const scored = z.strictObject({ checkpoint: sha256, role: z.string(), round: z.int().min(0), scorecard: sha256 });
-export type ScoredCheckpoint = z.infer<typeof scored>;
+/** `runs/<id>/scores/<track>-<round>.json`: what the report and the gate read. */
+export const scoredSchema = z.strictObject({
+  checkpoint: sha256,
+  role: z.string(),
+  round: z.int().min(0),
+  scorecard: sha256,
+});
+export type ScoredCheckpoint = z.infer<typeof scoredSchema>;
 
 export const reportRequestSchema = z.strictObject({
   kind: z.literal('report'),
   ...requestBase,
   runId: z.string(),
-  /** The folder runs/<id>: report.html and summary.json go there. */
-  runDir: z.string(),
-  scorecards: z.array(scored),
+  scorecards: z.array(scoredSchema),
 });
-/** Paths of the two files. */
-export const reportResultSchema = z.strictObject({ report: z.string(), summary: z.string() });
+/** The HTML page and its JSON. */
+export const reportResultSchema = z.strictObject({ report: blobRefSchema, summary: blobRefSchema });
 
 export type TrainRequest = z.infer<typeof trainRequestSchema>;
 export type TrainResult = z.infer<typeof trainResultSchema>;
+export type Shard = z.infer<typeof shardSchema>;
+export type DeltaResult = z.infer<typeof deltaResultSchema>;
+export type ShardResult = z.infer<typeof shardResultSchema>;
+export type MergeRequest = z.infer<typeof mergeRequestSchema>;
 export type ScoreRequest = z.infer<typeof scoreRequestSchema>;
 export type ScoreResult = z.infer<typeof scoreResultSchema>;
 export type ReportRequest = z.infer<typeof reportRequestSchema>;
 export type ReportResult = z.infer<typeof reportResultSchema>;
-export type EngineRequest = TrainRequest | ScoreRequest | ReportRequest;
+export type EngineRequest = TrainRequest | MergeRequest | ScoreRequest | ReportRequest;
 
 /** What an engine says while it computes. Any of it counts as a heartbeat. */
 export const progressSchema = z.object({
@@ -107,17 +145,34 @@ export const progressSchema = z.object({
 });
 export type Progress = z.infer<typeof progressSchema>;
 
+/** Of the data of jobs. A job of another version is refused, and queued anew by a coordinator of this one. */
+export const JOB_VERSION = 2;
+
 /** What every job carries: the version of this file's schemas, the run, and the session that queued it. */
 const jobBase = {
-  version: z.literal(1),
+  version: z.literal(JOB_VERSION),
   run: z.string(),
+  /** W3C traceparent of whoever queued it. */
+  trace: z.string().max(128).optional(),
   /** Counts the starts of the run; a job of an earlier session is stale by definition. */
   session: z.int().min(1),
 };
 
 export const jobDataSchema = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('shard'), ...jobBase, round: roundSchema, base: sha256.nullable() }),
-  z.strictObject({ kind: z.literal('merge'), ...jobBase, round: roundSchema, base: sha256.nullable() }),
+  z.strictObject({
+    kind: z.literal('shard'),
+    ...jobBase,
+    round: roundSchema,
+    base: sha256.nullable(),
+    shard: shardSchema,
+  }),
+  z.strictObject({
+    kind: z.literal('merge'),
+    ...jobBase,
+    round: roundSchema,
+    base: sha256.nullable(),
+    shards: z.int().min(1),
+  }),
   z.strictObject({
     kind: z.literal('score'),
     ...jobBase,
@@ -144,8 +199,22 @@ export const roundRecordSchema = z.strictObject({
 });
 export type RoundRecord = z.infer<typeof roundRecordSchema>;
 
-export const RUN_STATUSES = ['running', 'stopped', 'failed', 'completed'] as const;
+/**
+ * `submitted` waits for a coordinator; `paused` and `cancelled` are what an operator wanted, `stopped` is what Ctrl-C did
+ * to a `fovea train`.
+ */
+export const RUN_STATUSES = ['submitted', 'running', 'paused', 'stopped', 'failed', 'cancelled', 'completed'] as const;
 export type RunStatus = (typeof RUN_STATUSES)[number];
+
+/** `runs/<id>/plans/<track>/<round>.json`: into how many shards a round is cut, decided once. */
+export const roundPlanSchema = z.strictObject({ shards: z.int().min(1) });
+
+/** `runs/<id>/shards/<track>/<round>/<index>-of-<of>.json`: a shard that is done, until its round is committed. */
+export const shardRecordSchema = z.strictObject({ base: sha256.nullable(), result: shardResultSchema });
+export type ShardRecord = z.infer<typeof shardRecordSchema>;
+
+/** `runs/<id>/report.json`. */
+export const reportRecordSchema = reportResultSchema;
 
 /** `runs/<id>/run.json` in the store: all that resuming needs. */
 export const runRecordSchema = z.strictObject({

@@ -2,3 +2,4 @@ export * from './load.ts';
 export * from './plan.ts';
 export * from './schema.ts';
 export * from './sources.ts';
+export * from './sweep.ts';

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadRecipe } from './index.ts';
+import { loadRecipe, parseRecipe } from './index.ts';
 
 let dir: string;
 beforeAll(async () => {
@@ -57,4 +57,18 @@ describe('pictures of a folder', () => {
     expect(await cropped('ratio: [0, 1]')).toMatch(/data\.augment\.crop\.ratio/);
     expect(await refusal('diva', 'data.augment={flip: 2}')).toMatch(/"data\.augment\.flip"/);
   });
+});
+
+it.each([
+  ['brackets', '['.repeat(2000), /nested more than 32 levels deep/],
+  ['braces that would end the process', '{'.repeat(4000), /nested more than 32 levels deep/],
+  ['dashes', '- '.repeat(2000), /nested more than 32 levels deep/],
+  ['too many fields', 'a: 1\n'.repeat(20_000), /more than 10000 words and signs/],
+])('a document of nothing but %s is a sentence, at once', (_what, text, sentence) => {
+  expect(() => parseRecipe(text, 'x', '/')).toThrow(sentence);
+});
+
+it('a plan with more rounds than a run can have is a sentence', async () => {
+  const set = ['stages.align.steps=9e15', 'stages.align.roundSteps=1'];
+  await expect(loadRecipe('smoke', { set })).rejects.toThrow(/plans \d+ rounds, and 100000 are the most/);
 });

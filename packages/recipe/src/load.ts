@@ -5,7 +5,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { canonicalJson, FoveaError, sha256Hex } from '@fovea/artifacts';
-import { parseDocument } from 'yaml';
+import { Lexer, Parser, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { coverageOf } from './plan.ts';
 import { type Recipe, recipeSchema } from './schema.ts';
@@ -13,6 +13,12 @@ import type { Sources } from './sources.ts';
 
 const PRESETS = fileURLToPath(new URL('../presets/', import.meta.url));
 const MAX_BYTES = 1 << 20;
+/** Levels of nesting; the deepest recipe of ours has six. */
+const MAX_DEPTH = 32;
+/** What the parser's time goes with; the longest recipe of ours has about 600. */
+const MAX_TOKENS = 10_000;
+/** Rounds of a run: each is a job, a file in the store and an entry in the plan. */
+const MAX_ROUNDS = 100_000;
 
 export interface LoadedRecipe {
   recipe: Recipe;
@@ -33,33 +39,66 @@ export async function presetNames(): Promise<string[]> {
     .sort();
 }
 
+/** What the command line or a request changes of a recipe as it is written. */
+export interface RecipeOverrides {
+  fromScratch?: boolean;
+  seed?: number;
+  /** `path=value`, see {@link setField}. */
+  set?: readonly string[];
+}
+
 /** Reads, overrides and checks a recipe. Every fault in it is a {@link FoveaError} that names the place. */
-export async function loadRecipe(
-  nameOrFile: string,
-  overrides: { fromScratch?: boolean; seed?: number; set?: readonly string[] } = {},
-): Promise<LoadedRecipe> {
+export async function loadRecipe(nameOrFile: string, overrides: RecipeOverrides = {}): Promise<LoadedRecipe> {
   const { file, dir } = await locate(nameOrFile);
-  const text = await readFile(file, 'utf8');
-  const input = parse(text, nameOrFile);
+  return parseRecipe(await readFile(file, 'utf8'), nameOrFile, dir, overrides);
+}
+
+/** As {@link loadRecipe}, of a document at hand; `where` is what the sentences call it. No file is read. */
+export function parseRecipe(
+  text: string,
+  where: string,
+  recipeDir: string,
+  overrides: RecipeOverrides = {},
+): LoadedRecipe {
+  const input = parseMapping(text, `recipe "${where}"`);
   for (const each of overrides.set ?? []) setField(input, each);
   if (overrides.seed !== undefined) input.seed = overrides.seed;
   if (overrides.fromScratch) input.weights = null;
+  if (depthExceeds(input, MAX_DEPTH)) throw new FoveaError(tooDeep(`recipe "${where}"`));
   const result = recipeSchema.safeParse(input);
-  if (!result.success) throw new FoveaError(explain(nameOrFile, result.error));
+  if (!result.success) throw new FoveaError(explain(where, result.error));
   const recipe = result.data;
-  checkPictures(nameOrFile, recipe, input);
-  checkTogether(nameOrFile, recipe);
-  return { recipe, recipeDir: dir, hash: recipeHash(recipe), text };
+  checkPictures(where, recipe, input);
+  checkTogether(where, recipe);
+  return { recipe, recipeDir, hash: recipeHash(recipe), text };
+}
+
+const tooDeep = (what: string) =>
+  `The ${what} is nested more than ${MAX_DEPTH} levels deep, which none needs; is it the right file?`;
+
+/** Whether a document has more than `most` levels; the walk itself needs no stack. */
+function depthExceeds(document: object, most: number): boolean {
+  let level: object[] = [document];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > most) return true;
+    level = level.flatMap((each) =>
+      Object.values(each).filter((value): value is object => typeof value === 'object' && value !== null),
+    );
+  }
+  return false;
 }
 
 /**
- * Hash of all that decides the numbers: the resolved recipe without its name and without how it is computed or judged, and
- * the files of the user's that it names, which `recipeSources` finds.
+ * Hash of all that decides the numbers: the resolved recipe and the files of the user's that it names, which
+ * `recipeSources` finds, without its name and without where it is computed, how it is judged and what is kept of it. Rounds
+ * that are never cut into shards are ordinary training, whatever `shards` says else.
  */
 export function recipeHash(recipe: Recipe, sources: Sources = {}): string {
-  const { name: _name, eval: _eval, ...rest } = recipe;
+  const { name: _name, eval: _eval, keep: _keep, shards, ...rest } = recipe;
+  const { memory: _memory, ...engine } = recipe.engine;
+  const decides = { ...rest, engine, ...(shards.max > 1 && { shards }) };
   const named = Object.keys(sources).length > 0 ? { sources } : {};
-  return sha256Hex(new TextEncoder().encode(canonicalJson({ ...rest, ...named })));
+  return sha256Hex(new TextEncoder().encode(canonicalJson({ ...decides, ...named })));
 }
 
 async function locate(nameOrFile: string): Promise<{ file: string; dir: string }> {
@@ -85,22 +124,50 @@ async function locate(nameOrFile: string): Promise<{ file: string; dir: string }
   return { file, dir: path.dirname(file) };
 }
 
-function parse(text: string, where: string): Record<string, unknown> {
-  const document = parseDocument(text, { uniqueKeys: true, maxAliasCount: 20 } as never);
+/** The fields of a YAML or JSON document; `what` is what the sentences call it, such as `recipe "x.yaml"`. */
+export function parseMapping(text: string, what: string): Record<string, unknown> {
+  const document = documentOf(text, what);
   const [fault] = document.errors;
   if (fault) {
     const line = fault.linePos?.[0].line;
     throw new FoveaError(
-      `The recipe "${where}" is not valid YAML${line ? ` at line ${line}` : ''}: ${fault.message.split('\n')[0]}`,
+      `The ${what} is not valid YAML${line ? ` at line ${line}` : ''}: ${fault.message.split('\n')[0].replace(/ at line \d+, column \d+:$/, '')}; mend it there.`,
     );
   }
-  const value: unknown = document.toJS({ maxAliasCount: 20 });
+  const value = plain(document, what);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new FoveaError(`The recipe "${where}" must be a mapping of fields such as name, data and stages.`);
+    throw new FoveaError(`The ${what} must be a mapping of fields, such as "name: first-try" in its first line.`);
   }
   if (Object.hasOwn(value, '__proto__'))
-    throw new FoveaError(`The recipe "${where}" has the unknown key "__proto__"; remove it.`);
+    throw new FoveaError(`The ${what} has the unknown key "__proto__"; remove it.`);
   return value as Record<string, unknown>;
+}
+
+/**
+ * Parses YAML once its tokens are counted and its nesting is measured, both without recursion: composing a document takes
+ * time for each token, and takes stack for each level until there is none left.
+ */
+function documentOf(text: string, what: string) {
+  let tokens = 0;
+  for (const _ of new Lexer().lex(text)) {
+    if (++tokens > MAX_TOKENS)
+      throw new FoveaError(
+        `The ${what} has more than ${MAX_TOKENS} words and signs, which none needs; is it the right file?`,
+      );
+  }
+  // A level of YAML is a collection, its list of items, an item and its value.
+  for (const token of new Parser().parse(text))
+    if (depthExceeds(token, 4 * MAX_DEPTH)) throw new FoveaError(tooDeep(what));
+  return parseDocument(text, { uniqueKeys: true } as never);
+}
+
+function plain(document: ReturnType<typeof documentOf>, what: string): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 20 });
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new FoveaError(`The ${what} is not a document of plain values: ${why}; write its aliases out.`);
+  }
 }
 
 /**
@@ -115,7 +182,7 @@ export function setField(input: Record<string, unknown>, assignment: string): vo
   const keys = assignment.slice(0, Math.max(at, 0)).split('.');
   if (at < 1 || keys.some((key) => !/^\w+$/.test(key) || key === '__proto__'))
     refuse('a path, "=" and a value are needed');
-  const document = parseDocument(assignment.slice(at + 1), { uniqueKeys: true, maxAliasCount: 0 } as never);
+  const document = documentOf(assignment.slice(at + 1), `value of ${keys.join('.')}`);
   if (document.errors.length > 0) refuse(`its value is not YAML (${document.errors[0].message.split('\n')[0]})`);
   let holder = input as Record<string, unknown> | unknown[];
   const find = (key: string): string => {
@@ -132,7 +199,7 @@ export function setField(input: Record<string, unknown>, assignment: string): vo
     if (typeof fields[name] !== 'object') refuse(`"${key}" is a value, not a group of fields`);
     holder = fields[name] as Record<string, unknown>;
   }
-  (holder as Record<string, unknown>)[find(keys[keys.length - 1])] = document.toJS();
+  (holder as Record<string, unknown>)[find(keys[keys.length - 1])] = plain(document, `value of ${keys.join('.')}`);
 }
 
 function explain(where: string, error: z.ZodError): string {
@@ -180,6 +247,9 @@ function checkTogether(where: string, recipe: Recipe): void {
     if (recipe.autoencoder) say('has an autoencoder and the built-in denoiser, which works on pixels; leave one out.');
   }
   const kinds = recipe.stages.map((stage) => stage.stage);
+  const rounds = recipe.stages.reduce((sum, stage) => sum + roundsOf(stage), 0);
+  if (rounds > MAX_ROUNDS)
+    say(`plans ${rounds} rounds, and ${MAX_ROUNDS} are the most; give its stages more roundSteps.`);
   const covers = coverageOf(recipe);
   const order = ['pretrain', 'projector', 'align'];
   if (kinds.some((kind, i) => i > 0 && order.indexOf(kind) <= order.indexOf(kinds[i - 1]))) {
@@ -196,6 +266,11 @@ function checkTogether(where: string, recipe: Recipe): void {
     if (!align.alsoTrains.includes('projector') && recipe.condition.connector.kind !== 'unclip')
       say('aligns through a connector that no stage trains; add a projector stage, or alsoTrains: [projector].');
   }
+  const short = recipe.stages.find(({ roundSteps, steps }) => Math.min(roundSteps, steps) < recipe.shards.max);
+  if (short)
+    say(
+      `cuts rounds of ${Math.min(short.roundSteps, short.steps)} steps (stage ${short.stage}) into up to ${recipe.shards.max} shards, so that some would have no step; lower shards.max or raise roundSteps.`,
+    );
   const { loss } = recipe.diffusion;
   const uneven = recipe.stages.find(
     ({ batch, stage }) => stage !== 'pretrain' && loss.kind === 'infonce' && batch % loss.group !== 0,
@@ -210,4 +285,10 @@ function checkTogether(where: string, recipe: Recipe): void {
     say('trains a denoiser that comes from a folder, which stays frozen; leave it out of alsoTrains.');
   if (recipe.weights !== null && !kinds.includes('align'))
     say('has weights and no align stage, so there is nothing to train; add one, or train from scratch.');
+}
+
+/** At most how many rounds a stage has, counted without planning them. */
+function roundsOf(stage: Recipe['stages'][number]): number {
+  const each = Math.ceil(stage.steps / stage.roundSteps) + stage.saveAt.length;
+  return stage.stage === 'align' ? each * stage.roles.length : each;
 }

@@ -2,6 +2,7 @@
 // stand beside the defaults. Names follow PyTorch, diffusers and the papers.
 
 import { z } from 'zod';
+import { keep, shards } from './fleet.ts';
 
 function isExpression(text: string): boolean {
   try {
@@ -367,6 +368,8 @@ export const recipeSchema = z.strictObject({
       rendersPerConcept: count.default(2),
       /** Score every n-th round's checkpoint; the first and last of a branch always. */
       everyRounds: count.default(1),
+      /** Where scoring falls behind, score the newest checkpoint of a branch alone; those that wait behind it are dropped. */
+      newestOnly: z.boolean().default(false),
       /** Bootstrap resamples. */
       bootstrap: count.default(2000),
       seed: z.int().min(0).default(1),
@@ -385,13 +388,19 @@ export const recipeSchema = z.strictObject({
       threads: count.max(256).default(2),
       /** A silent engine is ended after this many seconds. */
       hangTimeout: positive.default(300),
+      /** Memory that a worker's device must have to get this run's jobs, in GiB (2^30 bytes); 0 for any. */
+      memory: z.number().min(0).default(0),
     })
     .prefault({}),
+  shards: shards.prefault({}),
+  keep: keep.prefault({}),
 });
 
 export type Recipe = z.infer<typeof recipeSchema>;
 export type RecipeInput = z.input<typeof recipeSchema>;
 export type Stage = z.infer<typeof stageSchema>;
+export type ShardsConfig = Recipe['shards'];
+export type KeepConfig = Recipe['keep'];
 export type AlignStage = Extract<Stage, { stage: 'align' }>;
 export type DataConfig = Recipe['data'];
 export type EmojiWorldConfig = Extract<DataConfig, { kind: 'emoji-world' }>;

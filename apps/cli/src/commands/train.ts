@@ -15,9 +15,10 @@ import {
   runRef,
   updateRun,
 } from '@fovea/jobs';
-import { checkSources, loadRecipe, recipeHash, recipeSchema, recipeSources } from '@fovea/recipe';
+import { checkSources } from '@fovea/recipe';
 import { type ArgsDef, defineCommand } from 'citty';
 import { listOf, wholeNumber } from '../arguments.ts';
+import { describeRun, reading } from '../describe-run.ts';
 import { driveRun, type End, lockRun, prepareRunDir, runDirOf, type Watcher } from '../drive.ts';
 import { findHome, type Home, openHomeStore, shown } from '../home.ts';
 import { LiveView } from '../live.ts';
@@ -64,7 +65,6 @@ const DEFAULT_RECIPE = 'emoji';
 const INTERRUPTED = 130;
 /** npm and turbo pass on the same Ctrl-C that the terminal sent; only one that comes later is a second one. */
 const SAME_PRESS_MS = 1500;
-const SLOW_MS = 1000;
 
 export default defineCommand({
   meta: { name: 'train', description: 'Train, evaluate and report: from a recipe, or on from where a run was stopped' },
@@ -123,7 +123,7 @@ async function prepare(home: Home, store: Store, found: RunRecord, flags: Flags,
       watcher.say(`${ref} had lost its data and is trained again`);
     if (!fresh) {
       const hasBegun = (await readRound(store, found.id, 'trunk', 0)) !== null;
-      await reading(watcher, checkSources(found, { cacheDir: home.cacheDir, hasBegun }));
+      await reading(watcher.say, checkSources(found, { cacheDir: home.cacheDir, hasBegun }));
     }
     const redis = await ensureRedis({ root: home.dir, runId: found.id, port: flags.redisPort, say: watcher.say });
     undo.push(() => redis.stop());
@@ -138,28 +138,11 @@ async function prepare(home: Home, store: Store, found: RunRecord, flags: Flags,
 }
 
 async function newRun(home: Home, store: Store, flags: Flags, watcher: Watcher): Promise<RunRecord> {
-  const source = flags.recipe ?? DEFAULT_RECIPE;
-  const { recipe, recipeDir, text } = await loadRecipe(source, {
-    fromScratch: flags.fromScratch,
-    seed: flags.seed,
-    set: flags.set,
-  });
-  const name = recipeSchema.shape.name.safeParse(flags.name ?? recipe.name);
-  if (!name.success) {
-    throw new FoveaError(
-      `The run cannot be named "${flags.name}": ${name.error.issues[0].message}; give another --name.`,
-    );
-  }
-  const sources = await reading(watcher, recipeSources(recipe, recipeDir, home.cacheDir));
-  const about = { recipeHash: recipeHash(recipe, sources), recipeDir, sources, recipeText: text, recipeSource: source };
-  return createRun(store, { recipe: { ...recipe, name: name.data }, ...about }, new Date());
-}
-
-/** Says so where hashing the files that a recipe names takes its time. */
-async function reading<T>(watcher: Watcher, hashing: Promise<T>): Promise<T> {
-  const text = 'reading the files that the recipe names, which is done once for each';
-  const slow = setTimeout(() => watcher.say(text), SLOW_MS);
-  return hashing.finally(() => clearTimeout(slow));
+  return createRun(
+    store,
+    await describeRun(home, { ...flags, recipe: flags.recipe ?? DEFAULT_RECIPE }, watcher.say),
+    new Date(),
+  );
 }
 
 /** The run to go on with; null if there is nothing left to do. */
