@@ -1,7 +1,7 @@
 // What tells the coordinator at once that a job has ended: BullMQ's stream of events of every queue that there is. Missing
 // one costs a second, since the coordinator looks by itself.
 
-import { bullmq, kindOfJob, type ProcessContext, timestamp } from '@fovea/jobs';
+import { bullmq, kindOfJob, type PoolCounts, type ProcessContext, timestamp } from '@fovea/jobs';
 import type { FleetMetrics } from '@fovea/trackers';
 import type { QueueEvents } from 'bullmq';
 import type { Coordinator } from './coordinator.ts';
@@ -21,8 +21,9 @@ export class Ears {
     this.#wake = wake;
   }
 
-  async open(): Promise<void> {
-    for (const { queue } of await this.#coordinator.book.counts(this.#coordinator.workers)) {
+  /** Listens to the queues of these pools too, from now on. */
+  open(pools: readonly PoolCounts[]): void {
+    for (const { queue } of pools) {
       if (this.#queues.has(queue)) continue;
       const { QueueEvents } = bullmq();
       const events = new QueueEvents(queue, {

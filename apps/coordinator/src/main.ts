@@ -40,8 +40,9 @@ await runProcess(async (context) => {
         const began = performance.now();
         await coordinator.look();
         const seconds = (performance.now() - began) / 1000;
-        await observer.looked(coordinator.book, coordinator.workers, coordinator.running, seconds);
-        await ears.open();
+        const pools = await coordinator.book.counts(coordinator.workers);
+        await observer.looked(pools, coordinator.workers, coordinator.running, seconds);
+        ears.open(pools);
         if (await isOver()) return;
         faults = 0;
       } catch (error) {

@@ -5,7 +5,7 @@ import {
   type CommittedRound,
   committedRounds,
   type Fleet,
-  type JobBook,
+  type PoolCounts,
   type RunRecord,
   readScores,
   type WorkerInfo,
@@ -51,8 +51,13 @@ export class Observer {
   }
 
   /** One look of the coordinator at everything. */
-  async looked(book: JobBook, workers: readonly WorkerInfo[], running: string[], seconds: number): Promise<void> {
-    this.metrics.observePools(await book.counts(workers));
+  async looked(
+    pools: readonly PoolCounts[],
+    workers: readonly WorkerInfo[],
+    running: string[],
+    seconds: number,
+  ): Promise<void> {
+    this.metrics.observePools(pools);
     this.metrics.observeWorkers(workers);
     await this.metrics.observeRuns(running);
     this.metrics.observeReconcile(seconds);
