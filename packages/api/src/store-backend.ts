@@ -1,15 +1,23 @@
 // The part of the backend that a store alone can answer. A hash in a request is only looked up where a committed round
 // or a score names it: any other blob might be gigabytes of weights, and is nobody's business here.
 
-import { blobRefSchema, isUserError, readCheckpoint, type Store } from '@fovea/artifacts';
-import { committedRounds, listRuns, readControl, readRun, type ScoredCheckpoint } from '@fovea/jobs';
+import { isUserError, readCheckpoint, type Store } from '@fovea/artifacts';
+import {
+  committedRounds,
+  listRuns,
+  readControl,
+  readRun,
+  reportRecordSchema,
+  reportRef,
+  runRef,
+  type ScoredCheckpoint,
+  scoredSchema,
+} from '@fovea/jobs';
 import { z } from 'zod';
 import type { StoreReads } from './backend.ts';
 import { ApiError } from './errors.ts';
 
 const hash = z.string().regex(/^[0-9a-f]{64}$/);
-const scoreSchema = z.object({ checkpoint: hash, role: z.string(), round: z.int().min(0), scorecard: hash });
-const reportSchema = z.object({ report: blobRefSchema, summary: blobRefSchema });
 const DEFAULT_CONTROL = { wants: 'run', priority: 100, deadline: null } as const;
 
 /** Real answers from a real store. */
@@ -29,7 +37,7 @@ export function storeReads(store: Store): StoreReads {
   };
   return {
     runs: () => listRuns(store),
-    run: async (id) => ((await store.readRef(`runs/${id}/run.json`)) === null ? null : readRun(store, id)),
+    run: async (id) => ((await store.readRef(runRef(id))) === null ? null : readRun(store, id)),
     async control(id) {
       const control = await readControl(store, id);
       if (control === null) return DEFAULT_CONTROL;
@@ -39,7 +47,7 @@ export function storeReads(store: Store): StoreReads {
     rounds: (run) => committedRounds(store, run),
     async scores(id) {
       const refs = await store.listRefs(`runs/${id}/scores`);
-      const scores = await Promise.all(refs.map((ref) => read(ref, scoreSchema)));
+      const scores = await Promise.all(refs.map((ref) => read(ref, scoredSchema)));
       return scores.filter((score): score is ScoredCheckpoint => score !== null).sort((a, b) => a.round - b.round);
     },
     async checkpoint(id) {
@@ -51,7 +59,7 @@ export function storeReads(store: Store): StoreReads {
       return runs && (await store.has(id)) ? json(id) : null;
     },
     async report(id) {
-      const report = await read(`runs/${id}/report.json`, reportSchema);
+      const report = await read(reportRef(id), reportRecordSchema);
       if (report === null) return null;
       return { html: () => store.get(report.report.sha256), summary: () => json(report.summary.sha256) };
     },
