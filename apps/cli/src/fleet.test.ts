@@ -5,17 +5,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { makeToken } from '@fovea/api';
-import {
-  committedRounds,
-  JobBook,
-  listWorkers,
-  purge,
-  type RunRecord,
-  readControl,
-  readLog,
-  readRun,
-  readScores,
-} from '@fovea/jobs';
+import { JobBook, listWorkers, purge, type RunRecord, readControl, readLog, readRun, readScores } from '@fovea/jobs';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { RECIPE_TEXT, recipe as tiny } from '../../../packages/jobs/test-fixtures/run.ts';
 import { until } from '../test-fixtures/cli.ts';
@@ -46,14 +36,7 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-async function checkpoints(run: RunRecord): Promise<Record<string, string>> {
-  const tracks = await committedRounds(fleet.store, run);
-  return Object.fromEntries(
-    [...tracks].flatMap(([track, rounds]) =>
-      rounds.map(({ round, record }) => [`${track}/${round.round}`, record.checkpoint] as const),
-    ),
-  );
-}
+const checkpoints = (run: RunRecord) => fleet.checkpoints(run);
 
 test('the API tells of workers and submits to whoever has a token, and to nobody else', async () => {
   const { token, line } = makeToken('test', ['read', 'submit']);

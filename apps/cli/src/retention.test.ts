@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { collectGarbage, hasCheckpoint } from '@fovea/artifacts';
-import { committedRounds, keptCheckpoints, purge, type RunRecord, readReport, readScores } from '@fovea/jobs';
+import { keptCheckpoints, purge, type RunRecord, readReport, readScores } from '@fovea/jobs';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { recipe as tiny } from '../../../packages/jobs/test-fixtures/run.ts';
 import { TestFleet } from '../test-fixtures/fleet.ts';
@@ -33,12 +33,7 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-async function checkpoints(run: RunRecord): Promise<Map<string, string>> {
-  const tracks = [...(await committedRounds(fleet.store, run))];
-  return new Map(
-    tracks.flatMap(([track, all]) => all.map(({ round, record }) => [`${track}/${round.round}`, record.checkpoint])),
-  );
-}
+const checkpoints = async (run: RunRecord) => new Map(Object.entries(await fleet.checkpoints(run)));
 
 const collect = async (minAge: number) =>
   collectGarbage(fleet.store, { keep: await keptCheckpoints(fleet.store), minAge, now: Date.now() });

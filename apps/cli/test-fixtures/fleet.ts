@@ -6,6 +6,7 @@ import { appendFileSync } from 'node:fs';
 import path from 'node:path';
 import { openStore, type Store } from '@fovea/artifacts';
 import {
+  committedRounds,
   connect,
   ensureRedis,
   type Fleet,
@@ -114,6 +115,16 @@ export class TestFleet {
     }, `${run.id} to be ${status}`);
     if (now.status !== status) throw new Error(`${run.id} is ${now.status}: ${now.error?.message}`);
     return now;
+  }
+
+  /** Committed checkpoints of a run: `aligned/0` to id. */
+  async checkpoints(run: RunRecord): Promise<Record<string, string>> {
+    const tracks = await committedRounds(this.store, run);
+    return Object.fromEntries(
+      [...tracks].flatMap(([track, rounds]) =>
+        rounds.map(({ round, record }) => [`${track}/${round.round}`, record.checkpoint] as const),
+      ),
+    );
   }
 
   async close(): Promise<void> {
