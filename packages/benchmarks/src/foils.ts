@@ -2,9 +2,9 @@
 // under test never chooses its own, because it would then look better after any change.
 
 import { philox } from '@fovea/tensor/random';
+import type { ImageTextEncoder } from './image-text-encoder.ts';
 import type { EvalPlan, Item, PlanOptions } from './plan.ts';
 import { featuresOf, hardestWrong, namesOf } from './scoring.ts';
-import type { Subject } from './subject.ts';
 
 export interface Foils {
   /** Wrong class of each item. */
@@ -15,7 +15,7 @@ export interface Foils {
 
 /** The foil encoder with the features of all class names; null where there is none. */
 export interface FoilSource {
-  subject: Subject;
+  subject: ImageTextEncoder;
   /** [classes, dim] */
   names: Float32Array;
 }

@@ -2,11 +2,11 @@
 // report. Internals (plans of questions, probes, drawings) are imported from their files by tests only.
 
 export * from './compare.ts';
+export * from './image-text-encoder.ts';
 export * from './plan.ts';
 export * from './report.ts';
 export * from './run-data.ts';
 export * from './score-checkpoint.ts';
 export * from './scorecard.ts';
 export * from './statistics.ts';
-export * from './subject.ts';
 export * from './summary.ts';

@@ -3,8 +3,8 @@
 
 import { canonicalJson, sha256Hex } from '@fovea/artifacts';
 import type { Recipe } from '@fovea/recipe';
+import type { ImageTextEncoder, Progress } from './image-text-encoder.ts';
 import type { ProbeTarget } from './probes.ts';
-import type { Progress, Subject } from './subject.ts';
 
 /** Names the questions and the way they are scored. Scores of different versions are never compared. */
 export const suiteVersion = 'fovea-suites-1';
@@ -60,7 +60,7 @@ export interface EvalPlan {
 export interface PlanOptions {
   eval: Recipe['eval'];
   /** Source of wrong names; null draws them from the seed. */
-  foil: Subject | null;
+  foil: ImageTextEncoder | null;
   suites: readonly Suite[];
   progress?: (event: Progress) => void;
   signal?: AbortSignal;

@@ -6,24 +6,24 @@ import { type Dataset, type ImageFolder, isEmojiWorld } from '@fovea/data';
 import type { Recipe } from '@fovea/recipe';
 import { emojiPlan } from './emoji-suites.ts';
 import { folderPlan } from './folder-suites.ts';
+import type { ImageTextEncoder } from './image-text-encoder.ts';
 import { type EvalPlan, SUITES, type Suite } from './plan.ts';
 import { scorePlan } from './score.ts';
 import type { Scorecard } from './scorecard.ts';
 import type { RunOptions } from './scoring.ts';
-import type { Subject } from './subject.ts';
 
 export interface PlanRequest extends RunOptions {
   recipe: Recipe;
   dataset: Dataset;
   /** An encoder trained apart from the subject (another seed), from which wrong names come; null draws them at random. */
-  foil: Subject | null;
+  foil: ImageTextEncoder | null;
   /** Defaults to the recipe's. */
   suites?: readonly string[];
 }
 
 export interface ScoreRequest extends PlanRequest {
   /** The model under test. */
-  subject: Subject;
+  subject: ImageTextEncoder;
   /** Id of the checkpoint. */
   checkpoint: string;
   /** `baseline`, `aligned`, `control` or `placebo`. */
@@ -43,7 +43,7 @@ export async function scoreCheckpoint(request: ScoreRequest): Promise<Scorecard>
 
 interface Kept {
   key: string;
-  foil: Subject | null;
+  foil: ImageTextEncoder | null;
   plan: EvalPlan;
 }
 

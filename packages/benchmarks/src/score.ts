@@ -2,17 +2,17 @@
 // the card, so the same weights and recipe give the same bytes. Where plans come from is score-checkpoint.ts's business.
 
 import type { Recipe } from '@fovea/recipe';
+import type { ImageTextEncoder } from './image-text-encoder.ts';
 import { type EvalPlan, type Omission, planHash, type Split, type Suite, suiteVersion } from './plan.ts';
 import { type ProbeOutcome, runProbes } from './probes.ts';
 import { METRICS, type ProbeItems, type Scorecard, type ScoreResult, scorecardSchema } from './scorecard.ts';
 import { featuresOf, type ItemScores, namesOf, type RunOptions, scoreItems } from './scoring.ts';
 import { type BootstrapOptions, percentileInterval, proportion, rSquared } from './statistics.ts';
-import type { Subject } from './subject.ts';
 
 export interface JudgeRequest extends RunOptions {
   plan: EvalPlan;
   /** The model under test. */
-  subject: Subject;
+  subject: ImageTextEncoder;
   /** Id of the checkpoint. */
   checkpoint: string;
   /** `baseline`, `aligned`, `control` or `placebo`. */

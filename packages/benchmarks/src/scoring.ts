@@ -1,8 +1,8 @@
 // From pictures to right or wrong: features once per picture in chunks, then dot products with the class names. Every
 // number depends on its own picture alone, so order and chunking cannot change it.
 
+import type { ImageTextEncoder, Progress } from './image-text-encoder.ts';
 import type { EvalPlan } from './plan.ts';
-import type { Progress, Subject } from './subject.ts';
 
 /** Pictures that are rendered and encoded together. */
 export const CHUNK = 256;
@@ -18,7 +18,7 @@ type Pictures = Pick<EvalPlan, 'imageSize' | 'render'>;
  * Features of pictures first … first + count − 1: [count, dim]. Yields to the event loop between chunks so that a stop request is heard.
  */
 export async function featuresOf(
-  subject: Subject,
+  subject: ImageTextEncoder,
   pictures: Pictures,
   first: number,
   count: number,
@@ -57,7 +57,7 @@ export async function eachChunk(
 }
 
 /** Class-name features of a subject, checked: [classes, dim]. */
-export async function namesOf(subject: Subject, classes: string[]): Promise<Float32Array> {
+export async function namesOf(subject: ImageTextEncoder, classes: string[]): Promise<Float32Array> {
   const names = await subject.textFeatures(classes);
   if (names.length !== classes.length * subject.dim) {
     throw new Error(

@@ -2,15 +2,15 @@
 // hand-drawn pictures. Nothing of it is exported from the package.
 
 import { philox } from '@fovea/tensor/random';
+import type { ImageTextEncoder } from './image-text-encoder.ts';
 import type { EvalPlan, Item } from './plan.ts';
-import type { Subject } from './subject.ts';
 
 /** Side of the pooled picture that a projection sees. */
 const POOLED = 6;
 const INPUT = 3 * POOLED ** 2;
 
 /** A random projection of the pooled picture; class names are the mean features of example pictures. */
-export class ProjectionSubject implements Subject {
+export class ProjectionSubject implements ImageTextEncoder {
   readonly dim: number;
   /** Number of pictures of every call, for tests of chunking. */
   readonly calls: number[] = [];

@@ -2,7 +2,7 @@
 // them, and on which engine, is not known here; @fovea/alignment turns a checkpoint into one of these.
 
 /** A model under test, or the independent one that foils are taken from. */
-export interface Subject {
+export interface ImageTextEncoder {
   /**
    * Features of pictures in the shared image–text space, L2-normalised: [n, dim].
    * @param pixels [n, 3, H, W], RGB in [0, 1]; only valid until the promise settles
