@@ -11,7 +11,7 @@ const round = {
   steps: 50,
   scored: false,
 };
-const base = { version: JOB_VERSION, run: 'smoke-1', session: 1 };
+const base = { version: JOB_VERSION as 2, run: 'smoke-1', session: 1 };
 const shard = {
   ...base,
   kind: 'shard' as const,
