@@ -64,7 +64,8 @@ export function parseMmvp(text: string, where: string): MmvpRow[] {
   rows.forEach((row, i) => {
     const other = rows[i ^ 1];
     if (other?.question === row.question && other.corrected !== row.corrected) return;
-    const why = other === undefined ? 'it has no second row' : 'its two rows differ in their question or share one answer';
+    const why =
+      other === undefined ? 'it has no second row' : 'its two rows differ in their question or share one answer';
     throw new FoveaError(`The pair of row ${i + 1} of "${where}" is no pair: ${why}; mend it.`);
   });
   return rows;
@@ -128,24 +129,32 @@ const partnerOf = (index: number): number => ((index - 1) ^ 1) + 1;
 function errataOf(rows: readonly MmvpRow[]) {
   const known = rows.filter(({ original, corrected }) => original !== corrected);
   const isMended = ({ given, corrected }: MmvpRow) => given === corrected;
-  const holds = known.length === 0 ? 'none' : known.every(isMended) ? 'corrected' : known.some(isMended) ? 'mixed' : 'original';
+  const holds =
+    known.length === 0 ? 'none' : known.every(isMended) ? 'corrected' : known.some(isMended) ? 'mixed' : 'original';
   return { errata: known.map(({ index }) => index), errataInFile: holds };
 }
 
 function notesOf(rows: readonly MmvpRow[], whole: readonly MmvpRow[]): string[] {
   const notes = ['the pictures’ rights are their owners’; the questions are MIT-licensed'];
   if (rows.length !== 300) notes.push(`${rows.length} questions, not the published 300`);
-  if (whole.length !== rows.length) notes.push(`${rows.length - whole.length} questions are left out for lost pictures`);
+  if (whole.length !== rows.length)
+    notes.push(`${rows.length - whole.length} questions are left out for lost pictures`);
   const { errata, errataInFile } = errataOf(rows);
   const missed = [...ERRATA.keys()].filter((index) => index <= rows.length && !errata.includes(index));
-  if (missed.length > 0) notes.push(`rows ${missed.join(', ')} are not those that the errata speak of and stay as given`);
+  if (missed.length > 0)
+    notes.push(`rows ${missed.join(', ')} are not those that the errata speak of and stay as given`);
   if (errata.length > 0) notes.push(`the file's answers to rows ${errata.join(', ')} are: ${errataInFile}`);
   return notes;
 }
 
 function itemsOf(row: MmvpRow, picture: PictureFacts, revision: string, swap: boolean): Draft['items'] {
   const pair = Math.ceil(row.index / 2);
-  const orders = swap ? [[0, 1], [1, 0]] : [[0, 1]];
+  const orders = swap
+    ? [
+        [0, 1],
+        [1, 0],
+      ]
+    : [[0, 1]];
   return orders.map((order, turn) => {
     const options = order.map((at) => row.options[at]);
     const place = (at: number) => order.indexOf(at);

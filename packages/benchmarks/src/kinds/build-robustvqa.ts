@@ -104,7 +104,11 @@ export async function buildRobustVqa(given: z.input<typeof robustVqaOptions>, so
           filled += siblings.filled;
         }
         if (wrong) drafted.push({ picture, split, wrong });
-        else omitted.push({ what: `${split}/${picture.path}`, reason: 'the wrong name is the same word as the right one' });
+        else
+          omitted.push({
+            what: `${split}/${picture.path}`,
+            reason: 'the wrong name is the same word as the right one',
+          });
       });
     }
     for (const picture of pictures) {

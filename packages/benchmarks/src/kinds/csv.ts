@@ -45,7 +45,9 @@ export function parseCsv(text: string, where: string): string[][] {
 
 function faultAt(text: string, at: number): string {
   if (text[at] !== '"') return 'has a quote or a lone carriage return inside a field that is not quoted';
-  return /^"[^"]*(?:""[^"]*)*"/.test(text.slice(at)) ? 'has text after a closing quote' : 'opens a quote that is never closed';
+  return /^"[^"]*(?:""[^"]*)*"/.test(text.slice(at))
+    ? 'has text after a closing quote'
+    : 'opens a quote that is never closed';
 }
 
 /**
