@@ -14,5 +14,6 @@ export * from './preprocessing.ts';
 export * from './pretrained-folder.ts';
 export type { Keep } from './reach.ts';
 export * from './safetensors.ts';
+export { quote } from './safetensors-format.ts';
 export * from './store.ts';
 export { type Verified, type VerifyOptions, verifyStore } from './verify.ts';
