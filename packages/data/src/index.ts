@@ -4,6 +4,7 @@ import type { Dataset } from './dataset.ts';
 import { type EmojiWorld, openEmojiWorld } from './emoji-world.ts';
 import { type ImageFolder, openImageFolder } from './image-folder.ts';
 
+export * from './annotated/index.ts';
 export * from './augment.ts';
 export * from './composition.ts';
 export { CONCEPTS } from './concepts.ts';
