@@ -3,6 +3,16 @@
 
 export * from './compare.ts';
 export * from './image-text-encoder.ts';
+export * from './kinds/build-chair.ts';
+export * from './kinds/build-classify.ts';
+export * from './kinds/build-cue-conflict.ts';
+export * from './kinds/build-retrieval.ts';
+export { chair } from './kinds/chair.ts';
+export { classify, cueConflict } from './kinds/classify.ts';
+export { COCO_LEXICON } from './kinds/coco-lexicon.ts';
+export { type Lexicon, ObjectMentions } from './kinds/object-mentions.ts';
+export { probes } from './kinds/probes.ts';
+export { retrieval } from './kinds/retrieval.ts';
 export * from './plan.ts';
 export * from './report.ts';
 export * from './run-data.ts';
