@@ -113,7 +113,7 @@ describe('COCO', () => {
     await putCoco(1, ({ categories }) => (categories[0].id = 18));
     await refused(coco(), /category id 18 twice/);
     await putCoco(1, ({ annotations }) => (annotations[0].bbox = [1, 2, 3]));
-    await refused(coco(), /annotations\.0\.bbox/);
+    await refused(coco(), /"annotations\.0\.bbox"/);
     await write('instances.json', '[1, 2');
     await refused(coco(), /"instances\.json" cannot be used: it is not JSON/);
     await write('instances.json', '"text"');
@@ -279,7 +279,7 @@ describe('WebDataset', () => {
     await expect(pictures.read('s-001.tar/x/d.png')).rejects.toThrow(/no such member/);
   });
 
-  it('reads what GNU tar and Python write, long names too', async () => {
+  it('reads what GNU tar writes in each of its formats, long names too', async () => {
     const long = `${'deep/'.repeat(30)}${'n'.repeat(60)}`;
     await put(dir, `in/${long}.png`, await png(9));
     await put(dir, `in/${long}.cls`, 'dog');

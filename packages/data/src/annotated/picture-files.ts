@@ -13,7 +13,7 @@ export class LeadsOut extends FoveaError {}
 
 /** Throws {@link LeadsOut} unless `name` is a plain relative path with forward slashes that climbs nowhere. */
 export function checkName(name: string): void {
-  const isPlain = name.length <= 4096 && !/[\0\\]|^~|^[a-z]:/i.test(name);
+  const isPlain = name.length <= 4096 && !/\p{Cc}|\\|^~|^[a-z]:/iu.test(name);
   const climbs = name.split('/').some((part) => part === '' || part === '.' || part === '..');
   if (!isPlain || climbs)
     throw new LeadsOut(`The path ${quote(name)} is refused: it is no plain path below its folder, such as a/b.jpg.`);
