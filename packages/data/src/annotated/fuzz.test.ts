@@ -44,7 +44,7 @@ const WORDS = [
 
 /** A few bytes changed, cut out, repeated or put in. */
 function mutated(from: Buffer, rng: Rng): Buffer {
-  let bytes = Buffer.from(from);
+  let bytes: Buffer = Buffer.from(from);
   for (let edits = 1 + rng.int(4); edits > 0; edits--) {
     const at = rng.int(bytes.length + 1);
     const length = rng.int(Math.min(600, bytes.length - at + 1));
