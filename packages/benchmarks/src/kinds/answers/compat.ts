@@ -12,15 +12,15 @@ export interface CompatRule {
   label(raw: string, gold: 'yes' | 'no'): 'yes' | 'no' | 'unknown';
 }
 
-/** White space as Python's str.strip and str.split see it. */
-const SPACE = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/;
-const words = (text: string): string[] => text.split(SPACE).filter((word) => word !== '');
+/** White space as Python's str.strip and str.split see it: Unicode's, and four separators of ASCII. */
+const isSpace = (c: string): boolean => /\p{White_Space}/u.test(c) || (c >= '\x1c' && c <= '\x1f');
+const words = (text: string): string[] => text.replace(/[^!-~]/g, (c) => (isSpace(c) ? ' ' : c)).split(' ');
 
 function strip(text: string): string {
   let first = 0;
   let last = text.length;
-  while (first < last && SPACE.test(text[first])) first++;
-  while (last > first && SPACE.test(text[last - 1])) last--;
+  while (first < last && isSpace(text[first])) first++;
+  while (last > first && isSpace(text[last - 1])) last--;
   return text.slice(first, last);
 }
 
