@@ -80,14 +80,11 @@ export async function buildRobustVqa(given: z.input<typeof robustVqaOptions>, so
   const options = robustVqaOptions.parse(given);
   const names = source.classes.map(cleanName);
   check(options, source, names);
-  const omitted = [...(source.omitted ?? [])];
   const questions: Question[] = [];
   for (const [split, pictures] of splitsOf(source.pictures)) {
-    const mask = maskOf(options, pictures, names, split);
-    const wrongNames = new WrongNames(names, mask, source.groups);
-    const chosen = await chooseQuestions(options, source, { split, pictures, mask, names, wrongNames });
-    questions.push(...chosen.questions, ...unfiltered(options, split, pictures, wrongNames));
-    omitted.push(...chosen.omitted);
+    const wrongNames = new WrongNames(names, maskOf(options, pictures, names, split), source.groups);
+    questions.push(...(await chooseQuestions(options, source, { split, pictures, names, wrongNames })));
+    questions.push(...unfiltered(options, split, pictures, wrongNames));
   }
   return {
     name: options.name,
@@ -105,8 +102,8 @@ export async function buildRobustVqa(given: z.input<typeof robustVqaOptions>, so
         ? { id: 'yes-or-no', template: YES_NO_PROMPTS['yes-or-no'] }
         : { id: 'bare', template: '{question}' },
     textTemplate: 'a photo of a {}',
-    omitted,
-    notes: [...(source.notes ?? []), ...filledOf(questions), ...countsOf(questions)],
+    omitted: [...(source.omitted ?? [])],
+    notes: [...(source.notes ?? []), ...sharedNames(names), ...filledOf(questions), ...countsOf(questions)],
     items: questions.flatMap((question) => itemsOf(question, names, options)),
     probes: [],
   };
@@ -127,11 +124,10 @@ export function filterRefusal(source: Draft['source'], weights: readonly string[
   return 'the questions of this suite were chosen by the very encoder under test, which would then seem to improve by any change; build them with another filter model';
 }
 
-/** Everything about one split of the pictures. */
+/** One split of the pictures. */
 interface SplitOf {
   split: string;
   pictures: readonly LabelledPicture[];
-  mask: number[];
   names: string[];
   wrongNames: WrongNames;
 }
@@ -140,22 +136,20 @@ interface SplitOf {
 async function chooseQuestions(
   options: RobustVqaOptions,
   { filter, batch }: RobustVqaSource,
-  { split, pictures, mask, names, wrongNames }: SplitOf,
-): Promise<{ questions: Question[]; omitted: Draft['omitted'] }> {
+  { split, pictures, names, wrongNames }: SplitOf,
+): Promise<Question[]> {
   const { rule, distractor, seed } = options;
-  if (rule === 'all' && distractor === 'random') return { questions: [], omitted: [] };
-  const verdicts = usesFilter(options) ? await judge(filter as FilterModel, names, pictures, mask, batch) : null;
-  const questions: Question[] = [];
-  const omitted: Draft['omitted'] = [];
-  pictures.forEach((picture, i) => {
-    if (rule === 'errors-only' && verdicts?.[i].isRight) return;
+  if (rule === 'all' && distractor === 'random') return [];
+  const verdicts = usesFilter(options) ? await judge(filter as FilterModel, names, pictures, wrongNames, batch) : null;
+  const count = wrongCount(options);
+  return pictures.flatMap((picture, i) => {
+    if (rule === 'errors-only' && verdicts?.[i].isRight) return [];
     const rng = philox(seed, `distractor/${split}/${picture.path}`);
-    const ranking = verdicts?.[i].wrong ?? [];
-    const taken = wrongNames.choose(distractor, picture.label, wrongCount(options), ranking, rng);
-    if (taken) questions.push({ picture, split, ...taken });
-    else omitted.push({ what: `${split}/${picture.path}`, reason: 'the wrong name is the same word as the right one' });
+    const base = { picture, split, filled: 0 };
+    if (distractor === 'sibling') return { ...base, ...wrongNames.siblings(picture.label, count, rng) };
+    if (distractor === 'random') return { ...base, wrong: wrongNames.random(picture.label, count, rng) };
+    return { ...base, wrong: (verdicts?.[i].wrong ?? []).slice(0, count) };
   });
-  return { questions, omitted };
 }
 
 function unfiltered(
@@ -221,6 +215,13 @@ function maskOf(
   throw new FoveaError(
     `RobustVQA cannot be built: the split "${split}" has ${different} classes of different names, but ${count + 1} are needed; add classes or choose mask "all".`,
   );
+}
+
+function sharedNames(names: readonly string[]): string[] {
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(name.toLowerCase(), (counts.get(name.toLowerCase()) ?? 0) + 1);
+  const shared = [...counts].flatMap(([name, count]) => (count > 1 ? [`"${name}"`] : []));
+  return shared.length === 0 ? [] : [`classes that share a name count as one: ${shared.join(', ')}`];
 }
 
 function filledOf(questions: readonly Question[]): string[] {

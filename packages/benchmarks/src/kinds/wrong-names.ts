@@ -6,24 +6,23 @@ import type { Rng } from '@fovea/tensor/random';
 import { namesOf, similarities } from '../scoring.ts';
 import type { FilterModel, LabelledPicture } from './build-robustvqa.ts';
 
-/** Best wrong classes that are looked through for three of different names. */
-const DEPTH = 12;
-
 /** What the filter model thinks of one picture. */
 export interface Verdict {
-  /** Wrong classes, best first. */
+  /** Wrong classes, best first, as many as a question may need. */
   wrong: number[];
+  /** The right class beats every other; a tie is no win. */
   isRight: boolean;
 }
 
-/** Verdicts of the filter model, in the order of the pictures; names outside the mask do not compete. */
+/** Verdicts on pictures in their order; names outside the mask do not compete. */
 export async function judge(
   { encoder, pixels }: FilterModel,
-  names: string[],
+  names: readonly string[],
   pictures: readonly LabelledPicture[],
-  mask: number[],
+  wrongNames: WrongNames,
   batch = 64,
 ): Promise<Verdict[]> {
+  const { mask } = wrongNames;
   const texts = await namesOf(
     encoder,
     mask.map((label) => names[label]),
@@ -38,64 +37,65 @@ export async function judge(
       if (scores.some(Number.isNaN)) {
         throw new FoveaError(`The filter model's features of "${path}" are not finite; choose another one.`);
       }
-      verdicts.push(verdictOf(scores, mask, label));
+      verdicts.push(wrongNames.judge(label, scores));
     });
   }
   return verdicts;
 }
 
-/** A tie with a wrong class is no right answer; among equals the first class comes first. */
-function verdictOf(scores: Float64Array, mask: number[], label: number): Verdict {
-  const right = mask.indexOf(label);
-  const order = [...mask.keys()].filter((at) => at !== right).sort((a, b) => scores[b] - scores[a] || a - b);
-  return { wrong: order.slice(0, DEPTH).map((at) => mask[at]), isRight: scores[right] > scores[order[0]] };
-}
+/** Wrong answers of a question: three of four at most. */
+const MOST = 3;
 
-/** Chooses wrong classes for a right one; two classes of one name (ImageNet has two cranes) are never put side by side. */
+/**
+ * Chooses wrong classes for a right one. Two classes of one name (ImageNet has two cranes) are one class here: they neither
+ * compete nor stand side by side. At least one more name than is asked for must be in the mask.
+ */
 export class WrongNames {
-  readonly #names: string[];
-  readonly #mask: number[];
+  /** Classes that compete. */
+  readonly mask: readonly number[];
+  readonly #names: readonly string[];
   readonly #groups: readonly string[] | undefined;
 
-  constructor(names: string[], mask: number[], groups: readonly string[] | undefined) {
+  constructor(names: readonly string[], mask: readonly number[], groups: readonly string[] | undefined) {
     this.#names = names.map((name) => name.toLowerCase());
-    this.#mask = mask;
+    this.mask = mask;
     this.#groups = groups;
   }
 
-  /**
-   * `count` wrong classes: the best of `ranking`, of the right one's group, or uniform. `filled` are those that a group could
-   * not give. Null where the single best of the ranking bears the right name, or too few of it differ.
-   */
-  choose(
-    by: 'clip-top' | 'random' | 'sibling',
-    label: number,
-    count: number,
-    ranking: readonly number[],
-    rng: Rng,
-  ): { wrong: number[]; filled: number } | null {
-    if (by === 'random') return { wrong: this.random(label, count, rng), filled: 0 };
-    if (by === 'sibling') return this.#siblings(label, count, rng);
-    const wrong = this.#take(label, count === 1 ? ranking.slice(0, 1) : ranking, count);
-    return wrong.length === count ? { wrong, filled: 0 } : null;
+  /** `scores` are those of the mask's classes; among equals the first class is the better one. */
+  judge(label: number, scores: Float64Array): Verdict {
+    const order = [...this.mask.keys()].sort((a, b) => scores[b] - scores[a] || a - b);
+    const ranking = order.map((at) => this.mask[at]);
+    const wrong = this.#add([], label, ranking, MOST);
+    const scoreOf = (other: number) => scores[this.mask.indexOf(other)];
+    return { wrong, isRight: scoreOf(label) > scoreOf(wrong[0]) };
   }
 
+  /** Uniform over the mask. */
   random(label: number, count: number, rng: Rng): number[] {
-    return this.#take(label, shuffled(this.#mask, rng), count);
+    return this.#fill([], label, count, rng);
   }
 
-  #siblings(label: number, count: number, rng: Rng): { wrong: number[]; filled: number } {
+  /** Uniform over the right class's group; `filled` are those that it was too small for, from elsewhere. */
+  siblings(label: number, count: number, rng: Rng): { wrong: number[]; filled: number } {
     const groups = this.#groups as readonly string[];
-    const order = shuffled(this.#mask, rng);
-    const isSibling = (other: number) => groups[other] === groups[label];
-    const ranked = [...order.filter(isSibling), ...order.filter((other) => !isSibling(other))];
-    const wrong = this.#take(label, ranked, count);
-    return { wrong, filled: wrong.filter((other) => !isSibling(other)).length };
+    const order = shuffled(
+      this.mask.filter((other) => groups[other] === groups[label]),
+      rng,
+    );
+    const own = this.#add([], label, order, count);
+    const filled = count - own.length;
+    return { wrong: this.#fill(own, label, count, rng), filled };
   }
 
-  #take(label: number, order: readonly number[], count: number): number[] {
-    const taken = new Set([this.#names[label]]);
-    const wrong: number[] = [];
+  #fill(wrong: number[], label: number, count: number, rng: Rng): number[] {
+    while (wrong.length < count) this.#add(wrong, label, [this.mask[rng.int(this.mask.length)]], count);
+    return wrong;
+  }
+
+  /** Adds classes in their order until there are `count` of different names. */
+  #add(wrong: number[], label: number, order: readonly number[], count: number): number[] {
+    const taken = new Set([label, ...wrong].map((other) => this.#names[other]));
     for (const other of order) {
       if (wrong.length === count) break;
       if (taken.has(this.#names[other])) continue;
