@@ -3,6 +3,10 @@
 
 export * from './compare.ts';
 export * from './image-text-encoder.ts';
+export * from './judging/compare.ts';
+export * from './judging/gate.ts';
+export * from './judging/judged-run.ts';
+export { MACRO } from './judging/paired.ts';
 export * from './plan.ts';
 export * from './report.ts';
 export * from './run-data.ts';

@@ -49,9 +49,12 @@ export function minimumDetectableEffect(n: number, discordance: number, options:
   return high;
 }
 
-/** The same for any statistic from the width of its 95 % interval; null for an interval without width. */
-export function detectableFromInterval([low, high]: readonly [number, number], power = 0.8): number | null {
-  const z = -normalQuantile(0.025);
+/** The same for any statistic from the width of its interval at 1 − alpha; null for an interval without width. */
+export function detectableFromInterval(
+  [low, high]: readonly [number, number],
+  { alpha = 0.05, power = 0.8 }: PowerOptions = {},
+): number | null {
+  const z = -normalQuantile(alpha / 2);
   return high > low ? ((z + normalQuantile(power)) * (high - low)) / (2 * z) : null;
 }
 

@@ -2,7 +2,7 @@
 // Only words and numbers; what is better or worse was decided in compare.ts.
 
 import { type JudgedComparison, PRIMARY, type RoleComparisons, type Verdict } from '../compare.ts';
-import { Z95 } from '../statistics.ts';
+import { detectableFromInterval } from '../metrics/power.ts';
 import { deltaBar } from './charts.ts';
 import {
   difference,
@@ -47,7 +47,10 @@ function primaryBlock(row: JudgedComparison | undefined): Html {
 
 /** The smallest true difference that such an interval would have excluded from 0 in four of five repetitions. */
 export function power(row: JudgedComparison): string {
-  const detectable = ((Z95 + 0.8416212) * (row.ci[1] - row.ci[0])) / (2 * Z95);
+  const detectable = detectableFromInterval(row.ci);
+  if (detectable === null) {
+    return `The two roles were right on the same ${row.n} items, so what difference such a comparison would have found cannot be told.`;
+  }
   const text = isShare(row.metric) ? `${fixed(100 * detectable, 1)} pp` : fixed(detectable, 3);
   return `With ${row.n} items a true difference of about ${text} would have been found in 80 % of repetitions; smaller ones may hide here.`;
 }
