@@ -46,7 +46,7 @@ function dots(answered: readonly Answered[], metric: string, split: string): Htm
   const plot = dotPlot({
     description: `${metricName(metric)} of ${split}: ${found.map(({ run }, i) => `${run.subject} ${texts[i]}`).join('; ')}`,
     dots: found.map(({ run, at, result }, i) => ({
-      label: short(run.subject),
+      label: answered.length > 1 ? short(run.subject) : '',
       role: roleOf(at),
       value: result.value as number,
       ci: result.ci ? [result.ci.low, result.ci.high] : [result.value as number, result.value as number],
@@ -55,6 +55,8 @@ function dots(answered: readonly Answered[], metric: string, split: string): Htm
     guide: chance === null ? null : { at: chance, label: 'chance' },
     format: (tick) =>
       share ? fixed(100 * tick, Number.isInteger(Math.round(1e6 * tick) / 1e4) ? 0 : 1) : fixed(tick, 2),
+    width: 400,
+    left: answered.length > 1 ? 116 : 12,
     minSpan: share ? 0.08 : 0.1,
     bounds: share ? [0, 1] : [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY],
   });
@@ -62,7 +64,7 @@ function dots(answered: readonly Answered[], metric: string, split: string): Htm
   return `<div><h4>${esc(split)}: ${esc(metricName(metric))} <span class="quiet">${esc(beside.join(', '))}</span></h4>${plot}</div>`;
 }
 
-const short = (name: string): string => (name.length > 11 ? `${name.slice(0, 10)}…` : name);
+const short = (name: string): string => (name.length > 16 ? `${name.slice(0, 15)}…` : name);
 
 /** Everything else that the suite's data allow. */
 export function suiteFigures(answered: readonly Answered[]): Html {
@@ -119,7 +121,7 @@ function corruptions({ run, at, suite }: Answered): Html {
     return cell ? cell.right / cell.n : null;
   };
   return heatMap({
-    title: `Right under corruption, %${at > 0 || run.subject ? ` · ${run.subject}` : ''}`,
+    title: `Right under corruption, % · ${run.subject}`,
     at,
     rows: [...rows].map((name) => name.replaceAll('_', ' ')),
     columns: severities.map((severity) => `severity ${severity}`),

@@ -53,7 +53,7 @@ export interface Radar {
 
 /** Shares by pattern, 0 % in the middle and 100 % at the rim. */
 export function radar({ title, axes, runs, chance }: Radar): Html {
-  const [width, height, radius] = [520, 372, 122];
+  const [width, height, radius] = [560, 372, 122];
   const [cx, cy] = [width / 2, height / 2];
   const point = (k: number, value: number): [number, number] => {
     const angle = (2 * Math.PI * k) / axes.length - Math.PI / 2;
@@ -92,12 +92,12 @@ export function radar({ title, axes, runs, chance }: Radar): Html {
   );
 }
 
-/** A label in lines of at most about twenty letters, around (x, y). */
+/** A label in lines of at most about sixteen letters, around (x, y). */
 function wrapped(label: string, x: number, y: number, anchor: string): Html {
   const lines: string[] = [];
   for (const word of label.split(' ')) {
     const last = lines[lines.length - 1];
-    if (last !== undefined && `${last} ${word}`.length <= 20) lines[lines.length - 1] = `${last} ${word}`;
+    if (last !== undefined && `${last} ${word}`.length <= 16) lines[lines.length - 1] = `${last} ${word}`;
     else lines.push(word);
   }
   const top = y + 4 - ((lines.length - 1) * 13) / 2;
@@ -130,7 +130,7 @@ export function heatMap({ title, at, rows, columns, values }: HeatMap): Html {
       const full = Math.min(1, Math.max(0, value));
       return (
         `<rect class="cell" x="${x + 1}" y="${y + 1}" width="${cell - 2}" height="${row - 2}" rx="3" fill-opacity="${n2(0.06 + 0.94 * full)}"/>` +
-        `<text class="cell-text${full > 0.5 ? ' on-full' : ''}" x="${x + cell / 2}" y="${y + 17}" text-anchor="middle">${fixed(100 * value, 0)}</text>`
+        `<text class="cell-text${full > 0.75 ? ' on-full' : ''}" x="${x + cell / 2}" y="${y + 17}" text-anchor="middle">${fixed(100 * value, 0)}</text>`
       );
     });
     return `<text class="row" x="${left - 8}" y="${y + 17}" text-anchor="end">${esc(name)}</text>${cells.join('')}`;
@@ -150,7 +150,7 @@ const n2 = (x: number): string => String(Math.round(100 * x) / 100);
 
 /** Accuracy by confidence: points on the diagonal are honest, below it overconfident. Bars below count answers. */
 export function reliability(title: string, at: number, bins: readonly Bin[]): Html {
-  const [width, height, left, top, side, bars] = [440, 330, 46, 10, 232, 44];
+  const [width, height, left, top, side, bars] = [520, 350, 46, 10, 250, 44];
   const plot = width - left - 12;
   const px = (x: number) => left + plot * x;
   const py = (y: number) => top + side * (1 - y);
@@ -218,13 +218,16 @@ export function yesNoPlane(title: string, points: readonly PlanePoint[], goldYes
     ),
   ];
   const guide = `<line class="guide" x1="${n1(px(goldYes))}" x2="${n1(px(goldYes))}" y1="${top}" y2="${height - bottom}"><title>share of yes that is right</title></line>`;
-  const dots = points.map(({ at, split, yesRatio, dPrime, ci }) => {
+  const places = apart(points.map(({ yesRatio, dPrime }) => [px(yesRatio), py(dPrime)]));
+  const dots = points.map(({ at, split, yesRatio, dPrime, ci }, i) => {
     const [x, y] = [px(yesRatio), py(dPrime)];
     const whisker = ci
       ? `<line class="whisker" x1="${n1(x)}" x2="${n1(x)}" y1="${n1(py(ci.low))}" y2="${n1(py(ci.high))}"/>`
       : '';
-    const flip = x > width - 130;
-    return `<g class="role-${roleOf(at)}">${whisker}${marker(at, x, y)}<text class="row" x="${n1(x + (flip ? -9 : 9))}" y="${n1(y + 4)}" text-anchor="${flip ? 'end' : 'start'}">${esc(split)}</text></g>`;
+    const [tx, ty] = places[i];
+    const flip = tx > width - 110;
+    const leader = `<line class="guide" x1="${n1(x)}" y1="${n1(y)}" x2="${n1(tx + (flip ? -8 : 8))}" y2="${n1(ty)}"/>`;
+    return `<g class="role-${roleOf(at)}">${whisker}${leader}${marker(at, x, y)}<text class="row" x="${n1(tx + (flip ? -10 : 10))}" y="${n1(ty + 4)}" text-anchor="${flip ? 'end' : 'start'}">${esc(split)}</text></g>`;
   });
   const labels = `<text class="axis" x="${n1((left + width - right) / 2)}" y="${height - 5}" text-anchor="middle">answers that are yes, %; dashed: the right share</text><text class="axis" transform="translate(12 ${(top + height - bottom) / 2}) rotate(-90)" text-anchor="middle">d′</text>`;
   const said = points.map(
@@ -238,4 +241,17 @@ export function yesNoPlane(title: string, points: readonly PlanePoint[], goldYes
     grid.join('') + guide + dots.join('') + labels,
     runLegend(runs),
   );
+}
+
+/** Where labels of points go so that none covers another: beside the rightmost of points that lie close, one below the other. */
+function apart(points: readonly [number, number][]): [number, number][] {
+  const order = points.map((_, i) => i).sort((i, j) => points[i][1] - points[j][1]);
+  const places: [number, number][] = points.map(([x, y]) => [x, y]);
+  order.forEach((i, k) => {
+    const near = order.slice(0, k).filter((j) => Math.abs(points[j][0] - points[i][0]) < 80);
+    for (const j of near) places[i][1] = Math.max(places[i][1], places[j][1] + 14);
+    const close = points.filter(([x, y]) => Math.abs(x - points[i][0]) < 40 && Math.abs(y - points[i][1]) < 40);
+    places[i][0] = Math.max(...close.map(([x]) => x));
+  });
+  return places;
 }

@@ -82,7 +82,7 @@ describe('the page', () => {
     expect(html).toContain(`<td class="num">${n}</td>`);
     expect(html).toContain(`<td class="num">${unknown}</td><td class="num">${errors}</td>`);
     const row = both.comparisons?.rows.find((r) => r.metric === 'pair-accuracy' && r.suite === 'emoji-pairs');
-    expect(html).toContain(`${row?.wins} / ${row?.losses} `);
+    expect(html).toContain(`${row?.wins} / ${row?.losses}<br>`);
     expect(html).toContain('p, Holm');
     expect(html).toMatch(/detectable: \d/);
   });
@@ -186,8 +186,8 @@ describe('drawings', () => {
       runs: [{ ...run, values: [1, 0.5, 0, null] }],
       chance: 0.25,
     });
-    // Centre (260, 186), radius 122: up at the rim, right half-way, down in the middle, left unknown.
-    expect(svg).toContain('d="M260 64L321 186L260 186Z"');
+    // Centre (280, 186), radius 122: up at the rim, right half-way, down in the middle, left unknown.
+    expect(svg).toContain('d="M280 64L341 186L280 186Z"');
     expect(svg).toContain('left none');
   });
 

@@ -14,6 +14,7 @@ svg .gap { stroke: var(--role); stroke-width: 1.4; stroke-dasharray: 2 2; }
 .wrap { display: inline-block; max-width: 20em; white-space: normal; }
 .comparisons td { vertical-align: top; padding-top: 8px; }
 .comparisons tbody th { vertical-align: top; padding-top: 8px; }
+.comparisons .bar { min-width: 160px; }
 .identity th { white-space: nowrap; width: 1%; padding-right: 24px; font-weight: 500; }
 .identity code { overflow-wrap: anywhere; }
 .gates { list-style: none; padding: 0; }
@@ -25,5 +26,5 @@ ul { padding-left: 20px; }
 li { margin: 3px 0; }
 .scroll:focus-visible { outline: 2px solid var(--aligned); outline-offset: 2px; }
 @media (max-width: 600px) { main { padding: 22px 14px 48px; } h1 { font-size: 23px; } .lead { font-size: 15.5px; }
-  svg .tick, svg .axis { font-size: 13px; } svg .row, svg .value { font-size: 13.5px; } }
+  .chart svg .tick, .chart svg .axis { font-size: 13px; } .chart svg .row { font-size: 13.5px; } }
 `;

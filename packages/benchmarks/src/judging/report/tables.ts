@@ -70,7 +70,7 @@ export function comparisonsTable({ rows, family, omitted }: RunComparisons, runs
   const rest = rows.filter((row) => row.pAdjusted === null);
   const left = omitted.map(({ suite, reason }) => `<li><b>${esc(suite)}</b>: ${esc(reason)}.</li>`);
   return (
-    `<p class="quiet">${esc(family)} A difference is better or worse when its interval excludes 0 and its adjusted p is below α; a gain in accuracy that d′ does not share is a threshold shift and no gain. The detectable difference is what would have been found in 80 % of repetitions.</p>` +
+    `<p class="quiet">${esc(family)} A difference is better or worse when its interval excludes 0 and its adjusted p is below α; a gain in accuracy that d′ does not share is a threshold shift and no gain. b counts what only the first has right, c what only the second has (McNemar). The detectable difference is what would have been found in 80 % of repetitions.</p>` +
     differences(claims, runs) +
     (rest.length === 0
       ? ''
@@ -90,8 +90,8 @@ function differences(rows: readonly RunDifference[], runs: readonly JudgedRun[])
     return `<tbody>${head}${own.map((row) => line(row, reaches[Number(isShare(row.metric))])).join('')}</tbody>`;
   });
   return (
-    '<div class="scroll" tabindex="0"><table class="comparisons"><thead><tr><th scope="col">Split</th><th scope="col">Metric</th><th class="num" scope="col">Difference, interval</th><td aria-hidden="true"></td>' +
-    '<th class="num" scope="col">Right: only first (b) / only second (c)</th><th class="num" scope="col">p</th><th class="num" scope="col">p, Holm</th><th scope="col">Verdict</th></tr></thead>' +
+    '<div class="scroll" tabindex="0"><table class="comparisons"><thead><tr><th scope="col">Split</th><th scope="col">Metric</th><th scope="col">Verdict</th><th class="num" scope="col">Difference, interval</th><td class="bar" aria-hidden="true"></td>' +
+    '<th class="num" scope="col">b / c</th><th class="num" scope="col">p</th><th class="num" scope="col">p, Holm</th></tr></thead>' +
     `${body.join('')}</table></div>`
   );
 }
@@ -102,7 +102,7 @@ function name(key: string, runs: readonly JudgedRun[]): Html {
 }
 
 function line(row: RunDifference, reach: number): Html {
-  const counts = row.wins === null ? '' : `${row.wins} / ${row.losses} `;
+  const counts = row.wins === null ? '–' : `${row.wins} / ${row.losses}`;
   const tone = row.verdict ?? 'inconclusive';
   const second =
     row.permutation !== null && row.test === 'permutation' && row.mcnemar !== null
@@ -114,10 +114,10 @@ function line(row: RunDifference, reach: number): Html {
       ? '<span class="quiet">no direction</span>'
       : `<span class="pill tone-${tone}">${VERDICTS[row.verdict]}</span>`;
   return (
-    `<tr><th scope="row">${esc(row.split)}</th><td>${esc(metricName(row.metric))}</td>` +
+    `<tr><th scope="row">${esc(row.split)}</th><td>${esc(metricName(row.metric))}</td><td>${verdict}${note}</td>` +
     `<td class="num"><b>${deltaText(row.metric, row.delta)}</b> <span class="quiet">${deltaInterval(row.metric, row.ci)}</span><br><span class="quiet">detectable: ${detectableText(row.metric, row.detectable)}</span></td>` +
-    `<td>${deltaBar(row.delta, row.ci, reach, tone)}</td><td class="num">${counts}<span class="quiet">n = ${row.n}, ${row.clusters} clusters</span></td>` +
-    `<td class="num">${esc(pText(row.p))} <span class="quiet">${row.test}</span>${second}</td><td class="num">${esc(pText(row.pAdjusted))}</td><td>${verdict}${note}</td></tr>`
+    `<td>${deltaBar(row.delta, row.ci, reach, tone)}</td><td class="num">${counts}<br><span class="quiet">n = ${row.n}, ${row.clusters} clusters</span></td>` +
+    `<td class="num">${esc(pText(row.p))} <span class="quiet">${row.test}</span>${second}</td><td class="num">${esc(pText(row.pAdjusted))}</td></tr>`
   );
 }
 
