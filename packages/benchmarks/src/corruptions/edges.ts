@@ -1,0 +1,91 @@
+// Edges by Canny (1986) in whole numbers, and how far each pixel is from the nearest one (Borgefors' 5 × 5 chamfer, 1986):
+// what the rims of drops in spatter.ts are made of.
+
+import { inside } from './filters.ts';
+
+/** tan 22.5° and tan 67.5°: where a gradient counts as level, upright or slanted. */
+const [TAN_LOW, TAN_HIGH] = [Math.SQRT2 - 1, Math.SQRT2 + 1];
+
+/** 1 where an edge is: a ridge of the Sobel gradient |dx| + |dy| over `high`, or over `low` and joined to one over `high`. */
+export function findEdges(grey: Uint8Array, width: number, height: number, low: number, high: number): Uint8Array {
+  const { dx, dy, size, stride } = gradients(grey, width, height);
+  const edges = new Uint8Array(width * height);
+  const weak = new Uint8Array(width * height);
+  const open: number[] = [];
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      const at = (y + 1) * stride + x + 1;
+      if (size[at] <= low || !isRidge(dx[i], dy[i], size, at, stride)) continue;
+      weak[i] = 1;
+      if (size[at] > high) open.push(i);
+    }
+  }
+  while (open.length > 0) {
+    const i = open.pop() as number;
+    if (edges[i]) continue;
+    edges[i] = 1;
+    const [x, y] = [i % width, Math.floor(i / width)];
+    for (let ny = Math.max(0, y - 1); ny <= Math.min(height - 1, y + 1); ny++) {
+      for (let nx = Math.max(0, x - 1); nx <= Math.min(width - 1, x + 1); nx++) {
+        if (weak[ny * width + nx] && !edges[ny * width + nx]) open.push(ny * width + nx);
+      }
+    }
+  }
+  return edges;
+}
+
+/** Sobel's gradients, and |dx| + |dy| with a rim of zeros around it (rows are `stride` long). */
+function gradients(grey: Uint8Array, width: number, height: number) {
+  const stride = width + 2;
+  const [dx, dy] = [new Int32Array(width * height), new Int32Array(width * height)];
+  const size = new Int32Array(stride * (height + 2));
+  for (let y = 0, i = 0; y < height; y++) {
+    const [up, here, down] = [-1, 0, 1].map((d) => inside(y + d, height, 'clamp') * width);
+    for (let x = 0; x < width; x++, i++) {
+      const left = Math.max(0, x - 1);
+      const right = Math.min(width - 1, x + 1);
+      const diagonals = [grey[up + left], grey[up + right], grey[down + left], grey[down + right]];
+      dx[i] = diagonals[1] + diagonals[3] - diagonals[0] - diagonals[2] + 2 * (grey[here + right] - grey[here + left]);
+      dy[i] = diagonals[2] + diagonals[3] - diagonals[0] - diagonals[1] + 2 * (grey[down + x] - grey[up + x]);
+      size[(y + 1) * stride + x + 1] = Math.abs(dx[i]) + Math.abs(dy[i]);
+    }
+  }
+  return { dx, dy, size, stride };
+}
+
+/** Whether the gradient falls on both sides across the edge; of two equal ones the first counts. */
+function isRidge(dx: number, dy: number, size: Int32Array, at: number, stride: number): boolean {
+  const [across, along] = [Math.abs(dx), Math.abs(dy)];
+  if (along < across * TAN_LOW) return size[at] > size[at - 1] && size[at] >= size[at + 1];
+  if (along > across * TAN_HIGH) return size[at] > size[at - stride] && size[at] >= size[at + stride];
+  const slant = dx < 0 !== dy < 0 ? -1 : 1;
+  return size[at] > size[at - stride - slant] && size[at] > size[at + stride + slant];
+}
+
+/** Steps to a neighbour above or to the left, and their lengths. */
+const STEPS = [
+  { dy: 0, dx: -1, length: 1 },
+  { dy: -1, dx: 0, length: 1 },
+  { dy: -1, dx: -1, length: 1.4 },
+  { dy: -1, dx: 1, length: 1.4 },
+  { dy: -1, dx: -2, length: 2.1969 },
+  { dy: -1, dx: 2, length: 2.1969 },
+  { dy: -2, dx: -1, length: 2.1969 },
+  { dy: -2, dx: 1, length: 2.1969 },
+];
+
+/** Distance in pixels from the nearest edge; far away where there is none. */
+export function distanceToEdges(edges: Uint8Array, width: number, height: number): Float64Array {
+  const far = Float64Array.from(edges, (edge) => (edge ? 0 : width + height));
+  const relax = (y: number, x: number, sign: number) => {
+    const at = y * width + x;
+    for (const { dy, dx, length } of STEPS) {
+      const [ny, nx] = [y + sign * dy, x + sign * dx];
+      if (ny < 0 || ny >= height || nx < 0 || nx >= width) continue;
+      far[at] = Math.min(far[at], far[ny * width + nx] + length);
+    }
+  };
+  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) relax(y, x, 1);
+  for (let y = height - 1; y >= 0; y--) for (let x = width - 1; x >= 0; x--) relax(y, x, -1);
+  return far;
+}
