@@ -20,7 +20,7 @@ const MAX_LINES_FILE = 500 * 2 ** 20;
 export interface ReadSuiteOptions {
   /** The user's folder of pictures. @default the suite's `pictures/` */
   images?: string;
-  /** Draws scenes, where the suite has them. */
+  /** Draws scenes without their corruption, where the suite has them. */
   draw?: Suite['read'];
 }
 
@@ -38,7 +38,7 @@ export async function readSuite(folder: string, options: ReadSuiteOptions = {}):
   const root = await pictureRoot(folder, options.images);
   const refs = [...items.flatMap((item) => item.pictures), ...probes.map((row) => row.picture)];
   if (root !== null) await checkLinks(root, refs, what);
-  return { manifest, items, probes, read: pictureReader(root, options.draw) };
+  return { manifest, items, probes, read: await pictureReader({ folder: root, draw: options.draw }) };
 }
 
 async function readLines<T>(
