@@ -7,6 +7,8 @@ export * from './judging/compare.ts';
 export * from './judging/gate.ts';
 export * from './judging/judged-run.ts';
 export { MACRO } from './judging/paired.ts';
+export { evalMarkdown } from './judging/report/markdown.ts';
+export { type EvalReport, renderEvalReport, resultLines } from './judging/report/report.ts';
 export * from './kinds/build-chair.ts';
 export * from './kinds/build-classify.ts';
 export * from './kinds/build-cue-conflict.ts';
