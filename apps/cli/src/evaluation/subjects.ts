@@ -81,6 +81,8 @@ const engine = createRequire(createRequire(import.meta.url).resolve('@fovea/tens
 const COMPUTED = { engine: `onnxruntime-node ${(engine as { version: string }).version}`, dtype: 'float32' };
 /** Texts come from a suite as they are to be read. */
 const asItIs = (text: string): string => text;
+/** As many pictures as an evaluation shows at once. */
+const BATCH = 64;
 
 async function openCheckpoint(
   home: Home,
@@ -91,7 +93,7 @@ async function openCheckpoint(
   const found = await findCheckpoint(store, id, run);
   const { recipe, recipeDir, sources } = found.run;
   const file = await checkpointWeights(store, found.id, recipe);
-  const subject = await EncoderSubject.open(file, recipe, recipeDir, { device, prompt: asItIs });
+  const subject = await EncoderSubject.open(file, recipe, recipeDir, { device, prompt: asItIs, batch: BATCH });
   const { kind } = recipe.encoder;
   const framing = await framingOf(recipe.encoder, recipeDir);
   const { from: _from, ...encoder } = recipe.encoder as { from?: string };
@@ -116,14 +118,14 @@ async function framingOf(encoder: { kind: string; from?: string }, recipeDir: st
 async function openBuiltin(weights: string, device: Device): Promise<Opened> {
   const file = await readWeightFile(weights, '');
   const { recipe } = await loadRecipe(weights.slice('builtin:'.length));
-  const subject = await EncoderSubject.open(file, recipe, '', { device, prompt: asItIs });
+  const subject = await EncoderSubject.open(file, recipe, '', { device, prompt: asItIs, batch: BATCH });
   const identity = { ...COMPUTED, device, weights: await fileHash(BUILTIN[weights]), encoder: recipe.encoder };
   return { judged: judgedOf(subject, identity, null), title: weights, dispose: () => subject.dispose() };
 }
 
 async function openFolder(home: Home, folder: string, device: Device): Promise<Opened> {
   const framing = await preprocessingOf(folder);
-  const subject = await EncoderSubject.pretrained(folder, { device, prompt: asItIs });
+  const subject = await EncoderSubject.pretrained(folder, { device, prompt: asItIs, batch: BATCH });
   const files = await filesHash(folder, home.cacheDir);
   const identity = { ...COMPUTED, device, files };
   return {

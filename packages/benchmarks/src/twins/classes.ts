@@ -2,19 +2,10 @@
 // and texture disagree.
 
 import { drawComposition, drawScene, type EmojiWorld, type Scene } from '@fovea/data';
+import { BENCHMARK_15, CORRUPTIONS_VERSION } from '../corruptions/index.ts';
 import type { Draft } from '../suite/draft.ts';
 import { sceneRef } from './scene.ts';
-import {
-  BARE,
-  CORRUPTIONS,
-  classRows,
-  count,
-  lots,
-  needsClasses,
-  sourceOf,
-  type TwinItem,
-  type TwinOptions,
-} from './twin.ts';
+import { BARE, classRows, count, lots, needsClasses, sourceOf, type TwinItem, type TwinOptions } from './twin.ts';
 
 const DRAWS = 5;
 const CORRUPTED = 32;
@@ -58,7 +49,7 @@ export async function emojiCorruptions(world: EmojiWorld, options: TwinOptions =
     const gold = lots(options, 'corrupted-class', 'item', i).int(classes.length);
     return { gold, seed: i, ref: sceneRef(trained(world, options, 'corruptions', i, gold)) };
   });
-  const cells = CORRUPTIONS.flatMap((name) => SEVERITIES.map((severity) => ({ name, severity })));
+  const cells = BENCHMARK_15.flatMap((name) => SEVERITIES.map((severity) => ({ name, severity })));
   const items = [null, ...cells].flatMap((cell) =>
     pictures.map(
       ({ gold, seed, ref }, i): TwinItem => ({
@@ -73,6 +64,7 @@ export async function emojiCorruptions(world: EmojiWorld, options: TwinOptions =
   );
   return {
     ...base(world, options, 'corruptions', 'Classification under 15 corruptions at 5 severities'),
+    source: sourceOf(world, 'corruptions', options, { corruptions: CORRUPTIONS_VERSION }),
     kind: 'corruptions',
     items,
   };
