@@ -61,12 +61,13 @@ export class Estimates {
     for (const part of parts) {
       const all = this.judged.map(part);
       const [top, bottom] = [this.#sums(all, 'top'), this.#sums(all, 'bottom')];
-      value += total(top) / total(bottom) / parts.length;
+      value += total(top) / total(bottom);
       n = Math.max(n, all.filter((one) => one.bottom !== 0).length);
       ratioDraws(top, bottom, resamples).forEach((draw, b) => {
         draws[b] += draw / parts.length;
       });
     }
+    value /= parts.length;
     const isDefined = Number.isFinite(value);
     const isEnd = most !== null && (value === 0 || Math.abs(value - most) < 1e-12);
     const isWilson = isEnd || (isProportion && this.#clusters === n);
