@@ -43,6 +43,17 @@ it('recalls both ways, weighs every caption alike, and means the six', () => {
   expect(results['all image-to-text-r1'].chance).toBeCloseTo((2 / 6 + 1 / 6 + 1 / 6 + 2 / 6) / 4, 12);
 });
 
+it('guesses within the gallery of each split', () => {
+  const draft = draftOf([1, 1, 1, 1]);
+  draft.items.forEach((item, i) => {
+    item.split = i === 0 ? 'one' : 'three';
+  });
+  const results = measured(draft, retrieval, () => ranks(0, 0));
+  const chance = (split: string) => results[`${split} text-to-image-r1`].chance;
+  expect([chance('one'), chance('three')]).toEqual([1, 1 / 3]);
+  expect(chance('all')).toBeCloseTo((1 + 3 / 3) / 4, 12);
+});
+
 it('does not take ranks of another number of captions', () => {
   const [{ scored }] = judge(draftOf([2]), retrieval, () => ranks(0, 0));
   expect(scored).toMatchObject({ label: 'unknown', rule: 'no-ranks', correct: 0 });
