@@ -25,4 +25,5 @@ export * from './run-data.ts';
 export * from './score-checkpoint.ts';
 export * from './scorecard.ts';
 export * from './statistics.ts';
+export { type DetectorOptions, detectorSubject } from './subjects/detector.ts';
 export * from './summary.ts';
