@@ -63,10 +63,9 @@ export async function execute(home: Home, request: EvalRequest, place: Place, wi
       suite,
       parts: keyParts('refusal' in subject ? subjects[0] : subject, suite),
     }));
-    const status = await inFolder(asked, request, place, (folder, document) =>
+    return await inFolder(asked, { title, request }, place, (folder, document) =>
       withSignals((signal) => evaluate(folder, document, answering, { ...scoringBase, ...wishes, signal })),
     );
-    return { ...status, title };
   } finally {
     await dispose();
   }
@@ -94,27 +93,27 @@ async function judgeAnswers(
     throw new FoveaError(`The file of answers "${file}" answers "${strange}", which no suite asks; take it out.`);
   const subject: Pick<Subject, 'kind' | 'identity'> = { kind: 'language-model', identity: { answers: given.sha256 } };
   const asked = suites.map((suite) => ({ suite, parts: keyParts(subject, suite) }));
-  const done = await inFolder(asked, request, place, async (folder, document) => {
+  const title = `answers of ${path.basename(file)}`;
+  return inFolder(asked, { title, request }, place, async (folder, document) => {
     for (const [i, suite] of suites.entries())
       await writeAnswers(suiteFolder(folder, suite.manifest.name), suite, document.suites[i].runKey, given);
     return rescore(folder, document, { ...scoringBase, ...wishes });
   });
-  return { ...done, title: `answers of ${path.basename(file)}` };
 }
 
 /** Makes or finds the folder, and holds it while `work` writes it. */
 async function inFolder(
   asked: Asked[],
-  request: EvalRequest,
+  about: { title: string; request: EvalRequest },
   { out, name }: Place,
   work: (folder: string, document: ReturnType<typeof runDocument>) => Promise<Status>,
-): Promise<Omit<Executed, 'title'>> {
-  const document = runDocument(asked, request);
+): Promise<Executed> {
+  const document = runDocument(asked, about);
   const folder = path.join(out, name ?? document.key.slice(0, 12));
   const lock = await holdRunFolder(folder);
   try {
     await openRunFolder(folder, document, asked);
-    return { folder, status: await work(folder, document) };
+    return { folder, title: about.title, status: await work(folder, document) };
   } finally {
     await lock.release();
   }

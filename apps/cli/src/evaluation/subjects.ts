@@ -6,7 +6,15 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { BUILTIN, checkpointWeights, EncoderSubject, preprocessingOf, readWeightFile } from '@fovea/alignment';
 import { FoveaError, type Framing, fileHash, sha256Hex } from '@fovea/artifacts';
-import { encoderSubject, type JudgedEncoder, probeSubject, type Subject, type Suite } from '@fovea/benchmarks/judging';
+import {
+  blindSubject,
+  encoderSubject,
+  type JudgedEncoder,
+  languageModelSubject,
+  probeSubject,
+  type Subject,
+  type Suite,
+} from '@fovea/benchmarks/judging';
 import { loadRecipe } from '@fovea/recipe';
 import type { Device } from '@fovea/tensor';
 import { type FoundCheckpoint, findCheckpoint } from '../checkpoints.ts';
@@ -23,10 +31,23 @@ export interface OpenSubjects {
 
 /** Opens the subject of a request. Throws a FoveaError where it cannot be used. */
 export async function openSubjects(home: Home, { subject, as, device }: EvalRequest): Promise<OpenSubjects> {
-  if (subject.from === 'lm') throw new FoveaError('Language models cannot be asked by this version; give --encoder.');
+  if (subject.from === 'lm') return openLanguageModel(home, subject.place, as, device as Device);
   if (subject.from === 'answers') throw new Error('Answers of a file are not asked for.');
   const { judged, title, dispose } = await open(home, subject, device as Device);
   return { title, subjects: subjectsOf(judged, as), dispose };
+}
+
+async function openLanguageModel(
+  home: Home,
+  place: string,
+  as: EvalRequest['as'],
+  device: Device,
+): Promise<OpenSubjects> {
+  if (as === 'encoder' || as === 'probe')
+    throw new FoveaError(`A language model answers by itself or blind; --subject ${as} is for encoders.`);
+  const subject = await languageModelSubject(place, { device, cacheDir: home.cacheDir });
+  const subjects = [as === 'blind' ? blindSubject(subject) : subject];
+  return { title: `language model ${path.basename(place)}`, subjects, dispose: () => subject.dispose() };
 }
 
 function open(home: Home, subject: Encoding, device: Device): Promise<Opened> {
@@ -37,8 +58,8 @@ function open(home: Home, subject: Encoding, device: Device): Promise<Opened> {
 function subjectsOf(judged: JudgedEncoder, as: EvalRequest['as']): Subject[] {
   if (as === 'encoder') return [encoderSubject(judged)];
   if (as === 'probe') return [probeSubject(judged)];
-  if (as === 'blind') throw new FoveaError('The blind control cannot be asked by this version.');
-  return [encoderSubject(judged), probeSubject(judged)];
+  const both = [encoderSubject(judged), probeSubject(judged)];
+  return as === 'blind' ? both.map(blindSubject) : both;
 }
 
 /** The first that answers a suite, or why none does. */
@@ -105,7 +126,11 @@ async function openFolder(home: Home, folder: string, device: Device): Promise<O
   const subject = await EncoderSubject.pretrained(folder, { device, prompt: asItIs });
   const files = await filesHash(folder, home.cacheDir);
   const identity = { ...COMPUTED, device, files };
-  return { judged: judgedOf(subject, identity, framing), title: `encoder ${folder}`, dispose: () => subject.dispose() };
+  return {
+    judged: judgedOf(subject, identity, framing),
+    title: `encoder ${path.basename(folder)}`,
+    dispose: () => subject.dispose(),
+  };
 }
 
 /** Of all files that may say something of an encoder, by name: weights, configuration, tokenizer, preprocessing. */

@@ -3,8 +3,12 @@
 // own entry.
 
 export { corrupt } from '../corruptions/index.ts';
+export { BUILDERS, type Builder } from '../kinds/builders.ts';
+export { blindSubject } from '../subjects/blind.ts';
+export { detectorSubject } from '../subjects/detector.ts';
 export { encoderSubject } from '../subjects/encoder.ts';
 export type { JudgedEncoder } from '../subjects/features.ts';
+export { languageModelSubject } from '../subjects/language-model.ts';
 export { probeSubject } from '../subjects/probe.ts';
 export type { Subject } from '../subjects/subject.ts';
 export type { Draft } from '../suite/draft.ts';
@@ -21,7 +25,10 @@ export * from './evaluate.ts';
 export * from './gate.ts';
 export * from './judged-run.ts';
 export * from './limit.ts';
+export * from './read-judged-run.ts';
 export * from './registry.ts';
+export { evalMarkdown } from './report/markdown.ts';
+export { type EvalReport, renderEvalReport, resultLines } from './report/report.ts';
 export type { Result } from './result.ts';
 export * from './results.ts';
 export * from './run-folder.ts';

@@ -12,15 +12,20 @@ export interface CompatRule {
   label(raw: string, gold: 'yes' | 'no'): 'yes' | 'no' | 'unknown';
 }
 
-/** White space as Python's str.strip and str.split see it. */
-const SPACE = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/;
-const words = (text: string): string[] => text.split(SPACE).filter((word) => word !== '');
+/** White space as Python's str.strip and str.split see it: Unicode's, and four separators of ASCII. */
+const SPACES = new Set(
+  '\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000',
+);
+const words = (text: string): string[] =>
+  Array.from(text, (c) => (SPACES.has(c) ? ' ' : c))
+    .join('')
+    .split(' ');
 
 function strip(text: string): string {
   let first = 0;
   let last = text.length;
-  while (first < last && SPACE.test(text[first])) first++;
-  while (last > first && SPACE.test(text[last - 1])) last--;
+  while (first < last && SPACES.has(text[first])) first++;
+  while (last > first && SPACES.has(text[last - 1])) last--;
   return text.slice(first, last);
 }
 

@@ -12,8 +12,9 @@ import {
   count,
   noCounts,
 } from '../../metrics/binary.ts';
+import { ece } from '../../metrics/calibration.ts';
 import { percentileInterval, type Resamples, ratioDraws, resamplesOf, wilson } from '../../statistics.ts';
-import { yesNoAsk } from './yes-no.ts';
+import { goldOf } from './yes-no.ts';
 
 const CHANCE: Partial<Record<string, number>> = {
   accuracy: 0.5,
@@ -26,10 +27,8 @@ const CHANCE: Partial<Record<string, number>> = {
   'd-prime': 0,
 };
 
-/** Metrics that are shares: at 0 or 1 resamples are all alike, so those get Wilson's interval over the clusters. */
-const SHARES = new Set<string>(
-  BINARY_METRICS.filter((metric) => !['mcc', 'd-prime', 'criterion'].includes(metric)).concat(),
-).add('pair-accuracy');
+/** At 0 or 1 all resamples are alike, so every metric that ends there gets Wilson's interval over the clusters; not these. */
+const ENDLESS = new Set(['mcc', 'd-prime', 'criterion', 'ece']);
 
 /** A value with its value in every resample. */
 interface Drawn {
@@ -40,75 +39,79 @@ interface Drawn {
   clusters: number;
 }
 
-/** Everything about one split that its metrics need. */
+/** One split; `cluster` numbers each row's among all of the suite's. */
 interface SplitRows {
-  name: string;
-  judged: readonly Judged[];
-  /** Cluster of each row among all of the suite's. */
-  cluster: Int32Array;
+  judged: Judged[];
+  cluster: number[];
 }
 
 /**
- * Per split: every binary metric, `auroc` of yes over no where answers carry margins, `pair-accuracy` where items are
- * paired. Over splits, as `all`: their means `accuracy-macro` and `f1-macro`; never pooled, since splits repeat questions.
+ * Per split: every binary metric, `auroc` of yes over no and `ece` where answers carry scores, `pair-accuracy` where items
+ * are paired. Over splits, as `all`: their means `accuracy-macro` and `f1-macro`; never pooled, since splits repeat questions.
  */
 export function measureYesNo(suite: string, judged: readonly Judged[], options: MeasureOptions): Result[] {
+  if (judged.length === 0) return [];
   const clusters = new Map<string, number>();
-  const splits = new Map<string, { judged: Judged[]; cluster: number[] }>();
+  const splits = new Map<string, SplitRows>();
   for (const one of judged) {
     const { split, cluster } = one.item;
-    if (!clusters.has(cluster)) clusters.set(cluster, clusters.size);
-    if (!splits.has(split)) splits.set(split, { judged: [], cluster: [] });
-    const rows = splits.get(split) as { judged: Judged[]; cluster: number[] };
+    const number = clusters.get(cluster) ?? clusters.size;
+    clusters.set(cluster, number);
+    const rows = splits.get(split) ?? { judged: [], cluster: [] };
+    splits.set(split, rows);
     rows.judged.push(one);
-    rows.cluster.push(clusters.get(cluster) as number);
+    rows.cluster.push(number);
   }
-  if (judged.length === 0) return [];
   const resamples = resamplesOf(clusters.size, options.count, options.seed);
-  const results: Result[] = [];
-  const macro = { accuracy: [] as Drawn[], f1: [] as Drawn[] };
-  for (const [name, { judged, cluster }] of splits) {
-    const rows: SplitRows = { name, judged, cluster: Int32Array.from(cluster) };
-    const binary = drawBinary(rows, resamples);
-    macro.accuracy.push(binary.accuracy);
-    macro.f1.push(binary.f1);
-    const drawn: Record<string, Drawn | null> = {
-      ...binary,
-      auroc: drawAuroc(rows, resamples),
-      'pair-accuracy': drawPairs(rows, resamples),
-    };
-    for (const [metric, one] of Object.entries(drawn)) {
-      if (one) results.push(resultOf(suite, name, metric, one, judged, options));
-    }
-  }
-  for (const metric of ['accuracy', 'f1'] as const) {
-    results.push(resultOf(suite, 'all', `${metric}-macro`, meanOf(macro[metric], clusters.size), judged, options));
-  }
-  return results;
+  const drawn = [...splits].map(([split, rows]) => ({ split, rows, metrics: drawSplit(rows, resamples) }));
+  const results = drawn.flatMap(({ split, rows, metrics }) =>
+    Object.entries(metrics).flatMap(([metric, one]) =>
+      one ? [resultOf({ suite, split, metric }, one, rows.judged, options)] : [],
+    ),
+  );
+  const macros = (['accuracy', 'f1'] as const).map((metric) => {
+    const mean = meanOf(
+      drawn.map(({ metrics }) => metrics[metric]),
+      clusters.size,
+    );
+    return resultOf({ suite, split: 'all', metric: `${metric}-macro` }, mean, judged, options);
+  });
+  return [...results, ...macros];
 }
 
+const drawSplit = (rows: SplitRows, resamples: Resamples) => ({
+  ...drawBinary(rows, resamples),
+  auroc: drawAuroc(rows, resamples),
+  ece: calibrationOf(rows),
+  'pair-accuracy': drawPairs(rows, resamples),
+});
+
 function resultOf(
-  suite: string,
-  split: string,
-  metric: string,
-  { value, draws, n, clusters }: Drawn,
+  place: Pick<Result, 'suite' | 'split' | 'metric'>,
+  drawn: Drawn,
   judged: readonly Judged[],
-  { count, seed }: MeasureOptions,
+  options: MeasureOptions,
 ): Result {
   const labelled = (label: string) => judged.reduce((sum, { scored }) => sum + Number(scored.label === label), 0);
-  const common = { suite, split, metric, value, n, unknown: labelled('unknown'), errors: labelled('error') };
-  return { ...common, ci: interval(), chance: CHANCE[metric] ?? null };
+  return {
+    ...place,
+    value: drawn.value,
+    n: drawn.n,
+    unknown: labelled('unknown'),
+    errors: labelled('error'),
+    ci: intervalOf(place.metric, drawn, options),
+    chance: CHANCE[place.metric] ?? null,
+  };
+}
 
-  function interval(): Result['ci'] {
-    if (value === null) return null;
-    if (SHARES.has(metric.replace(/-macro$/, '')) && (value === 0 || value === 1)) {
-      const [low, high] = wilson(value * clusters, clusters);
-      return { low, high, method: 'wilson', level: 0.95 };
-    }
-    const [low, high] = percentileInterval(draws);
-    if (Number.isNaN(low)) return null;
-    return { low, high, method: 'cluster-bootstrap', level: 0.95, resamples: count, seed };
+function intervalOf(metric: string, { value, draws, clusters }: Drawn, { count, seed }: MeasureOptions): Result['ci'] {
+  if (value === null) return null;
+  if (!ENDLESS.has(metric) && (value === 0 || value === 1)) {
+    const [low, high] = wilson(value * clusters, clusters);
+    return { low, high, method: 'wilson', level: 0.95 };
   }
+  const [low, high] = percentileInterval(draws);
+  return Number.isNaN(low) ? null : { low, high, method: 'cluster-bootstrap', level: 0.95, resamples: count, seed };
 }
 
 const KEYS = Object.keys(noCounts()) as (keyof BinaryCounts)[];
@@ -118,23 +121,24 @@ function drawBinary({ judged, cluster }: SplitRows, resamples: Resamples): Recor
   const byCluster = new Map<number, BinaryCounts>();
   const all = noCounts();
   judged.forEach(({ item, scored }, i) => {
-    if (!byCluster.has(cluster[i])) byCluster.set(cluster[i], noCounts());
-    const { gold } = yesNoAsk(item);
-    count(byCluster.get(cluster[i]) as BinaryCounts, gold, scored.label);
+    const gold = goldOf(item);
+    if (gold === null) return;
+    const own = byCluster.get(cluster[i]) ?? noCounts();
+    byCluster.set(cluster[i], count(own, gold, scored.label));
     count(all, gold, scored.label);
   });
   const value = binaryMetrics(all);
-  const n = { ...Object.fromEntries(BINARY_METRICS.map((metric) => [metric, judged.length])) } as Record<
+  const answered = judged.length - all.blankYes - all.blankNo;
+  const drawn = (metric: BinaryMetric): Drawn => ({
+    value: value[metric],
+    draws: new Float64Array(resamples.count),
+    n: metric === 'accuracy-answered' ? answered : judged.length,
+    clusters: byCluster.size,
+  });
+  const out = Object.fromEntries(BINARY_METRICS.map((metric) => [metric, drawn(metric)])) as Record<
     BinaryMetric,
-    number
+    Drawn
   >;
-  n['accuracy-answered'] -= all.blankYes + all.blankNo;
-  const out = Object.fromEntries(
-    BINARY_METRICS.map((metric) => [
-      metric,
-      { value: value[metric], n: n[metric], clusters: byCluster.size, draws: new Float64Array(resamples.count) },
-    ]),
-  ) as Record<BinaryMetric, Drawn>;
   const parts = [...byCluster].map(([at, counts]) => ({ at, counts }));
   for (let row = 0; row < resamples.count; row++) {
     const sums = noCounts();
@@ -142,8 +146,8 @@ function drawBinary({ judged, cluster }: SplitRows, resamples: Resamples): Recor
       const weight = resamples.weights[row * resamples.clusters + at];
       if (weight > 0) for (const key of KEYS) sums[key] += weight * counts[key];
     }
-    const drawn = binaryMetrics(sums);
-    for (const metric of BINARY_METRICS) out[metric].draws[row] = drawn[metric] ?? Number.NaN;
+    const metrics = binaryMetrics(sums);
+    for (const metric of BINARY_METRICS) out[metric].draws[row] = metrics[metric] ?? Number.NaN;
   }
   return out;
 }
@@ -152,7 +156,7 @@ function drawBinary({ judged, cluster }: SplitRows, resamples: Resamples): Recor
 function drawAuroc({ judged, cluster }: SplitRows, resamples: Resamples): Drawn | null {
   const rows = judged.flatMap(({ item, scored }, i) => {
     if (scored.margin === null) return [];
-    const yes = yesNoAsk(item).gold === 'yes';
+    const yes = goldOf(item) === 'yes';
     return [{ score: yes ? scored.margin : -scored.margin, yes: Number(yes), cluster: cluster[i] }];
   });
   if (rows.length === 0) return null;
@@ -165,6 +169,19 @@ function drawAuroc({ judged, cluster }: SplitRows, resamples: Resamples): Drawn 
   }
   const value = weightedAuroc(ranked, positive, () => 1);
   return { value, draws, n: rows.length, clusters: new Set(rows.map((row) => row.cluster)).size };
+}
+
+/** Of the rows that carry a confidence; without an interval, because resampling makes an ECE larger than it is. */
+function calibrationOf({ judged }: SplitRows): Drawn | null {
+  const rows = judged.flatMap(({ scored: { confidence, correct } }) =>
+    confidence === null ? [] : [{ confidence, correct }],
+  );
+  if (rows.length === 0) return null;
+  const value = ece(
+    rows.map(({ confidence }) => confidence),
+    rows.map(({ correct }) => correct),
+  );
+  return { value, draws: new Float64Array(), n: rows.length, clusters: 0 };
 }
 
 /** Share of pairs with all of their questions right; a pair lies in one cluster. */

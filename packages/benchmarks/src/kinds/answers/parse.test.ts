@@ -73,7 +73,7 @@ describe('parseYesNo', () => {
       parseYesNo(text);
       parseOption(text, ['Standing', 'Sitting']);
       for (const { label } of COMPAT_RULES) label(text, 'no');
-      expect(performance.now() - started, text.slice(0, 20)).toBeLessThan(2_000);
+      expect(performance.now() - started, text.slice(0, 20)).toBeLessThan(10_000);
     }
   });
 });

@@ -1,22 +1,21 @@
 // How one yes/no question is judged: scores first, words by the parser; and the same by each published script. Shared by
 // every kind of benchmark that asks yes or no.
 
-import { FoveaError } from '@fovea/artifacts';
 import type { Answer, Scored } from '../../judging/answer.ts';
 import type { Scorer } from '../../judging/kind.ts';
-import type { Item, ItemOf } from '../../suite/item.ts';
+import type { Item } from '../../suite/item.ts';
 import { COMPAT_RULES, type CompatRule } from './compat.ts';
 import { parseYesNo } from './parse-yes-no.ts';
 
-/** Higher score of [yes, no] wins, a tie is unknown; words go through parseYesNo. */
+/** The higher of two scores [yes, no] wins, a tie is unknown; words go through parseYesNo; anything else is not understood. */
 export const yesNoScorer: Scorer = {
   id: 'yes-no',
   version: 1,
   score(item, answer) {
-    const { gold } = yesNoAsk(item);
-    if (answer.kind === 'text')
-      return { ...verdict(item, gold, parseYesNo(answer.text)), margin: null, confidence: null };
-    const difference = yesLessNo(item, answer);
+    const gold = goldOf(item);
+    if (gold !== null && answer.kind === 'text') return verdict(item, gold, parseYesNo(answer.text));
+    const difference = yesLessNo(answer);
+    if (gold === null || difference === null) return notUnderstood(item, answer);
     const label = difference === 0 ? 'unknown' : difference > 0 ? 'yes' : 'no';
     return {
       ...verdict(item, gold, { label, rule: difference === 0 ? 'tie' : 'scores' }),
@@ -35,32 +34,30 @@ function compatScorer({ id, source, label }: CompatRule): Scorer {
     version: 1,
     source,
     score(item, answer) {
-      const { gold } = yesNoAsk(item);
-      const said =
-        answer.kind === 'text' ? answer.text : (['no', '', 'yes'][Math.sign(yesLessNo(item, answer)) + 1] as string);
-      return { ...verdict(item, gold, { label: label(said, gold), rule: id }), margin: null, confidence: null };
+      const gold = goldOf(item);
+      const said = answer.kind === 'text' ? answer.text : wordFor(yesLessNo(answer));
+      if (gold === null || said === null) return notUnderstood(item, answer);
+      return verdict(item, gold, { label: label(said, gold), rule: id });
     },
   };
 }
 
-/** The question of an item that asks yes or no; anything else is a fault of whoever made the suite. */
-export function yesNoAsk(item: Item): ItemOf<'yesno'>['ask'] {
-  if (item.ask.kind === 'yesno') return item.ask;
-  throw new FoveaError(
-    `Item ${item.id} asks "${item.ask.kind}", and this scorer judges yes or no only; use a scorer of its kind.`,
-  );
+/** The right answer of an item that asks yes or no; null for any other. */
+export const goldOf = ({ ask }: Item): 'yes' | 'no' | null => (ask.kind === 'yesno' ? ask.gold : null);
+
+function yesLessNo(answer: Answer): number | null {
+  return answer.kind === 'scores' && answer.scores.length === 2 ? answer.scores[0] - answer.scores[1] : null;
 }
 
-function yesLessNo(item: Item, answer: Exclude<Answer, { kind: 'error' | 'text' }>): number {
-  if (answer.kind === 'scores' && answer.scores.length === 2) return answer.scores[0] - answer.scores[1];
-  throw new FoveaError(
-    `The answer to item ${item.id} is neither words nor two scores, so yes or no cannot be read from it; ask this suite anew.`,
-  );
+const wordFor = (difference: number | null): string | null =>
+  difference === null ? null : difference === 0 ? '' : difference > 0 ? 'yes' : 'no';
+
+function verdict({ id }: Item, gold: string, { label, rule }: { label: string; rule: string }): Scored {
+  return { itemId: id, label, rule, correct: label === gold ? 1 : 0, margin: null, confidence: null };
 }
 
-function verdict(item: Item, gold: string, { label, rule }: { label: string; rule: string }) {
-  return { itemId: item.id, label, rule, correct: label === gold ? 1 : 0 } satisfies Partial<Scored>;
-}
+const notUnderstood = (item: Item, { kind }: Answer): Scored =>
+  verdict(item, '', { label: 'unknown', rule: `no-rule-for-${kind}` });
 
 /** Scores come from fp32 features: seven digits are all that is known of them. */
 const rounded = (x: number): number => Number(x.toPrecision(7));
