@@ -59,6 +59,7 @@ describe('scores', () => {
       label: 'unknown',
       rule: 'no-rule-for-scores',
     });
+    expect(score({ kind: 'scores', scores: [Number.NaN, 1] })).toMatchObject({ label: 'unknown', correct: 0 });
     expect(score({ kind: 'values', values: [1] })).toMatchObject({ label: 'unknown', correct: 0 });
   });
 
