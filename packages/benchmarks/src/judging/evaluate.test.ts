@@ -37,7 +37,7 @@ async function run(subject = new HashSubject(), options: Partial<EvaluateOptions
   const into = folder ?? path.join(dir, `run-${count++}`);
   const suite = await readSuite(suiteFolder);
   const asked = [{ suite, parts: keyParts(subject, suite) }];
-  const document = runDocument(asked, {});
+  const document = runDocument(asked, { title: 'hash', request: {} });
   await openRunFolder(into, document, asked);
   const all = { kindOf: () => smallKind, now: () => new Date(), bootstrap: { count: 100, seed: 0 }, ...options };
   const status = await evaluate(into, document, [{ suite, subject }], all);

@@ -6,8 +6,8 @@ import path from 'node:path';
 import { FoveaError, sha256Hex } from '@fovea/artifacts';
 import { z } from 'zod';
 import type { Draft } from '../suite/draft.ts';
+import { letterOf } from './answers/parse-option.ts';
 import { readCsv } from './csv.ts';
-import { letterOf } from './score-options.ts';
 import { describePictures, type PictureFacts, readText } from './user-files.ts';
 
 export const mmvpOptions = z.strictObject({

@@ -3,12 +3,13 @@
 // appendix E.1) in both its versions, but keeps picture, name and wrong name together by position in one list, never zipped.
 
 import { canonicalJson, FoveaError, sha256Hex } from '@fovea/artifacts';
-import { permutation, philox, type Rng } from '@fovea/tensor/random';
+import { permutation, philox } from '@fovea/tensor/random';
 import { z } from 'zod';
 import type { ImageTextEncoder } from '../image-text-encoder.ts';
-import { namesOf, similarities } from '../scoring.ts';
 import type { Draft } from '../suite/draft.ts';
+import { YES_NO_PROMPTS } from './answers/prompts.ts';
 import type { PictureFacts } from './user-files.ts';
+import { judge, WrongNames } from './wrong-names.ts';
 
 export const robustVqaOptions = z.strictObject({
   name: z.string().default('robustvqa'),
@@ -54,22 +55,20 @@ export interface RobustVqaSource {
   omitted?: Draft['omitted'];
 }
 
-/** Best wrong classes that are looked through for three of different names. */
-const DEPTH = 12;
-
-/** What the filter model thinks of one picture. */
-interface Verdict {
-  /** Wrong classes, best first. */
-  wrong: number[];
-  isRight: boolean;
-}
-
 /** One picture with the wrong classes that it is asked with. */
 interface Question {
   picture: LabelledPicture;
   split: string;
   wrong: number[];
+  /** Of them, how many a group could not give. */
+  filled: number;
 }
+
+/** Wrong names that a question of a format takes. */
+const wrongCount = ({ format }: RobustVqaOptions): number => (format === 'mcq4' ? 3 : 1);
+
+const usesFilter = ({ rule, distractor }: RobustVqaOptions): boolean =>
+  rule === 'errors-only' || distractor === 'clip-top';
 
 /**
  * Builds the suite. Splits are those of the pictures, each with a twin `<split>-unfiltered`: all its pictures with uniform
@@ -81,46 +80,12 @@ export async function buildRobustVqa(given: z.input<typeof robustVqaOptions>, so
   const options = robustVqaOptions.parse(given);
   const names = source.classes.map(cleanName);
   check(options, source, names);
-  const usesFilter = options.rule === 'errors-only' || options.distractor === 'clip-top';
-  const count = options.format === 'mcq4' ? 3 : 1;
-  const drafted: Question[] = [];
-  const omitted = [...(source.omitted ?? [])];
-  const notes = [...(source.notes ?? [])];
-  let filled = 0;
+  const questions: Question[] = [];
   for (const [split, pictures] of splitsOf(source.pictures)) {
-    const mask = maskOf(options, pictures, names, count, split);
-    const wrongNames = new WrongNames(names, mask, source.groups);
-    if (usesFilter || options.distractor === 'sibling') {
-      const verdicts = usesFilter ? await judge(source, names, pictures, mask) : null;
-      pictures.forEach((picture, i) => {
-        if (options.rule === 'errors-only' && verdicts?.[i].isRight) return;
-        const rng = philox(options.seed, `distractor/${split}/${picture.path}`);
-        let wrong: number[] | null;
-        if (options.distractor === 'clip-top') wrong = wrongNames.best(picture.label, verdicts?.[i].wrong ?? [], count);
-        else if (options.distractor === 'random') wrong = wrongNames.random(picture.label, count, rng);
-        else {
-          const siblings = wrongNames.siblings(picture.label, count, rng);
-          wrong = siblings.wrong;
-          filled += siblings.filled;
-        }
-        if (wrong) drafted.push({ picture, split, wrong });
-        else
-          omitted.push({
-            what: `${split}/${picture.path}`,
-            reason: 'the wrong name is the same word as the right one',
-          });
-      });
-    }
-    for (const picture of pictures) {
-      const rng = philox(options.seed, `unfiltered/${split}/${picture.path}`);
-      drafted.push({
-        picture,
-        split: `${split}-unfiltered`,
-        wrong: wrongNames.random(picture.label, count, rng),
-      });
-    }
+    const wrongNames = new WrongNames(names, maskOf(options, pictures, names, split), source.groups);
+    questions.push(...(await chooseQuestions(options, source, { split, pictures, names, wrongNames })));
+    questions.push(...unfiltered(options, split, pictures, wrongNames));
   }
-  if (filled > 0) notes.push(`${filled} wrong names are not of the right one's group, which has too few`);
   return {
     name: options.name,
     kind: 'robustvqa',
@@ -128,15 +93,18 @@ export async function buildRobustVqa(given: z.input<typeof robustVqaOptions>, so
     source: {
       builder: 'robustvqa',
       ...options,
-      filterModel: usesFilter ? (source.filter?.sha256 ?? null) : null,
+      filterModel: usesFilter(options) ? (source.filter?.sha256 ?? null) : null,
       classes: sha256Hex(canonicalJson(names)),
       groups: options.distractor === 'sibling' ? sha256Hex(canonicalJson(source.groups ?? [])) : null,
     },
-    prompt: { id: 'plain', template: '{question} Please answer yes or no' },
+    prompt:
+      options.format === 'yesno'
+        ? { id: 'yes-or-no', template: YES_NO_PROMPTS['yes-or-no'] }
+        : { id: 'bare', template: '{question}' },
     textTemplate: 'a photo of a {}',
-    omitted,
-    notes: [...notes, ...countsOf(drafted)],
-    items: drafted.flatMap((question) => itemsOf(question, names, options)),
+    omitted: [...(source.omitted ?? [])],
+    notes: [...(source.notes ?? []), ...sharedNames(names), ...filledOf(questions), ...countsOf(questions)],
+    items: questions.flatMap((question) => itemsOf(question, names, options)),
     probes: [],
   };
 }
@@ -154,6 +122,47 @@ export function filterRefusal(source: Draft['source'], weights: readonly string[
   const { filterModel } = source;
   if (typeof filterModel !== 'string' || !weights.includes(filterModel)) return null;
   return 'the questions of this suite were chosen by the very encoder under test, which would then seem to improve by any change; build them with another filter model';
+}
+
+/** One split of the pictures. */
+interface SplitOf {
+  split: string;
+  pictures: readonly LabelledPicture[];
+  names: string[];
+  wrongNames: WrongNames;
+}
+
+/** The questions that a rule and a distractor choose; none where that is what the unfiltered twin asks anyhow. */
+async function chooseQuestions(
+  options: RobustVqaOptions,
+  { filter, batch }: RobustVqaSource,
+  { split, pictures, names, wrongNames }: SplitOf,
+): Promise<Question[]> {
+  const { rule, distractor, seed } = options;
+  if (rule === 'all' && distractor === 'random') return [];
+  const verdicts = usesFilter(options) ? await judge(filter as FilterModel, names, pictures, wrongNames, batch) : null;
+  const count = wrongCount(options);
+  return pictures.flatMap((picture, i) => {
+    if (rule === 'errors-only' && verdicts?.[i].isRight) return [];
+    const rng = philox(seed, `distractor/${split}/${picture.path}`);
+    const base = { picture, split, filled: 0 };
+    if (distractor === 'sibling') return { ...base, ...wrongNames.siblings(picture.label, count, rng) };
+    if (distractor === 'random') return { ...base, wrong: wrongNames.random(picture.label, count, rng) };
+    return { ...base, wrong: (verdicts?.[i].wrong ?? []).slice(0, count) };
+  });
+}
+
+function unfiltered(
+  options: RobustVqaOptions,
+  split: string,
+  pictures: readonly LabelledPicture[],
+  wrongNames: WrongNames,
+): Question[] {
+  return pictures.map((picture) => {
+    const rng = philox(options.seed, `unfiltered/${split}/${picture.path}`);
+    const wrong = wrongNames.random(picture.label, wrongCount(options), rng);
+    return { picture, split: `${split}-unfiltered`, wrong, filled: 0 };
+  });
 }
 
 function check(options: RobustVqaOptions, { pictures, groups, filter }: RobustVqaSource, names: string[]): void {
@@ -193,108 +202,31 @@ function splitsOf(pictures: readonly LabelledPicture[]): Map<string, LabelledPic
 }
 
 function maskOf(
-  { mask }: RobustVqaOptions,
+  options: RobustVqaOptions,
   pictures: readonly LabelledPicture[],
   names: string[],
-  count: number,
   split: string,
 ): number[] {
   const present = new Set(pictures.map(({ label }) => label));
-  const classes = [...names.keys()].filter((label) => mask === 'all' || present.has(label));
+  const classes = [...names.keys()].filter((label) => options.mask === 'all' || present.has(label));
   const different = new Set(classes.map((label) => names[label].toLowerCase())).size;
+  const count = wrongCount(options);
   if (different > count) return classes;
   throw new FoveaError(
     `RobustVQA cannot be built: the split "${split}" has ${different} classes of different names, but ${count + 1} are needed; add classes or choose mask "all".`,
   );
 }
 
-/** Verdicts of the filter model, in the order of the pictures; names outside the mask do not compete. */
-async function judge(
-  { filter, batch = 64 }: RobustVqaSource,
-  names: string[],
-  pictures: readonly LabelledPicture[],
-  mask: number[],
-): Promise<Verdict[]> {
-  const { encoder, pixels } = filter as FilterModel;
-  const texts = await namesOf(
-    encoder,
-    mask.map((label) => names[label]),
-  );
-  const verdicts: Verdict[] = [];
-  const scores = new Float64Array(mask.length);
-  for (let first = 0; first < pictures.length; first += batch) {
-    const chunk = pictures.slice(first, first + batch);
-    const features = await encoder.imageFeatures(await pixels(chunk), chunk.length);
-    chunk.forEach(({ label, path }, i) => {
-      similarities(features, i * encoder.dim, texts, encoder.dim, mask.length, scores);
-      if (scores.some(Number.isNaN)) {
-        throw new FoveaError(`The filter model's features of "${path}" are not finite; choose another one.`);
-      }
-      verdicts.push(verdictOf(scores, mask, label));
-    });
-  }
-  return verdicts;
+function sharedNames(names: readonly string[]): string[] {
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(name.toLowerCase(), (counts.get(name.toLowerCase()) ?? 0) + 1);
+  const shared = [...counts].flatMap(([name, count]) => (count > 1 ? [`"${name}"`] : []));
+  return shared.length === 0 ? [] : [`classes that share a name count as one: ${shared.join(', ')}`];
 }
 
-/** A tie with a wrong class is no right answer; among equals the first class comes first. */
-function verdictOf(scores: Float64Array, mask: number[], label: number): Verdict {
-  const right = mask.indexOf(label);
-  const order = [...mask.keys()].filter((at) => at !== right).sort((a, b) => scores[b] - scores[a] || a - b);
-  return { wrong: order.slice(0, DEPTH).map((at) => mask[at]), isRight: scores[right] > scores[order[0]] };
-}
-
-/** Chooses wrong classes for a right one; two classes of one name (ImageNet has two cranes) are never put side by side. */
-class WrongNames {
-  readonly #names: string[];
-  readonly #mask: number[];
-  readonly #groups: readonly string[] | undefined;
-
-  constructor(names: string[], mask: number[], groups: readonly string[] | undefined) {
-    this.#names = names.map((name) => name.toLowerCase());
-    this.#mask = mask;
-    this.#groups = groups;
-  }
-
-  /** The best of a ranking; null where the single best bears the right name, or too few differ. */
-  best(label: number, ranking: readonly number[], count: number): number[] | null {
-    const wrong = this.#take(label, count === 1 ? ranking.slice(0, 1) : ranking, count);
-    return wrong.length === count ? wrong : null;
-  }
-
-  random(label: number, count: number, rng: Rng): number[] {
-    return this.#take(label, shuffled(this.#mask, rng), count);
-  }
-
-  /** Of the right class's group; `filled` are those that had to come from elsewhere. */
-  siblings(label: number, count: number, rng: Rng): { wrong: number[]; filled: number } {
-    const groups = this.#groups as readonly string[];
-    const order = shuffled(this.#mask, rng);
-    const isSibling = (other: number) => groups[other] === groups[label];
-    const ranked = [...order.filter(isSibling), ...order.filter((other) => !isSibling(other))];
-    const wrong = this.#take(label, ranked, count);
-    return { wrong, filled: wrong.filter((other) => !isSibling(other)).length };
-  }
-
-  #take(label: number, order: readonly number[], count: number): number[] {
-    const taken = new Set([this.#names[label]]);
-    const wrong: number[] = [];
-    for (const other of order) {
-      if (wrong.length === count) break;
-      if (taken.has(this.#names[other])) continue;
-      taken.add(this.#names[other]);
-      wrong.push(other);
-    }
-    return wrong;
-  }
-}
-
-function shuffled(values: readonly number[], rng: Rng): number[] {
-  const order = [...values];
-  for (let i = order.length - 1; i > 0; i--) {
-    const j = rng.int(i + 1);
-    [order[i], order[j]] = [order[j], order[i]];
-  }
-  return order;
+function filledOf(questions: readonly Question[]): string[] {
+  const filled = questions.reduce((sum, question) => sum + question.filled, 0);
+  return filled === 0 ? [] : [`${filled} wrong names are not of the right one's group, which has too few`];
 }
 
 function countsOf(questions: readonly Question[]): string[] {
@@ -304,10 +236,10 @@ function countsOf(questions: readonly Question[]): string[] {
 }
 
 function itemsOf({ picture, split, wrong }: Question, names: string[], options: RobustVqaOptions): Draft['items'] {
-  const { label, split: _, ...facts } = picture;
-  const id = `${split}/${facts.path}`;
-  const shown = { kind: 'file', ...facts } as const;
-  const base = { split, cluster: facts.path, pictures: [shown] };
+  const { label, path, sha256, width, height } = picture;
+  const id = `${split}/${path}`;
+  const shown = { kind: 'file', path, sha256, width, height } as const;
+  const base = { split, cluster: path, pictures: [shown] };
   const meta = { label: names[label], distractor: wrong.map((other) => names[other]).join('; ') };
   if (options.format === 'yesno') return yesNoItems({ id, ...base }, names[label], names[wrong[0]], meta);
   const order = permutation(4, options.seed, `options/${id}`);

@@ -22,9 +22,11 @@ describe('parseCsv', () => {
 
   it('gives back whatever was written', () => {
     const field = fc.string({ unit: fc.constantFrom('a', '"', ',', '\n', '\r', ' ', 'é') });
-    const table = fc.integer({ min: 1, max: 4 }).chain((width) =>
-      fc.array(fc.array(field, { minLength: width, maxLength: width }), { minLength: 1, maxLength: 5 }),
-    );
+    const table = fc
+      .integer({ min: 1, max: 4 })
+      .chain((width) =>
+        fc.array(fc.array(field, { minLength: width, maxLength: width }), { minLength: 1, maxLength: 5 }),
+      );
     const quoted = (value: string) => `"${value.replaceAll('"', '""')}"`;
     fc.assert(
       fc.property(table, fc.constantFrom('\n', '\r\n'), (rows, end) => {

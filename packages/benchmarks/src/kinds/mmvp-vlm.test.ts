@@ -1,8 +1,8 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Draft } from '../suite/draft.ts';
 import { wilson } from '../statistics.ts';
+import type { Draft } from '../suite/draft.ts';
 import { buildMmvpVlm, parseMmvpVlm } from './build-mmvp-vlm.ts';
 import { mmvpVlm } from './mmvp-vlm.ts';
 import { emptyFolder, judge, measured, opened, scores, writePictures } from './testing-kinds.ts';
@@ -146,7 +146,11 @@ describe('MMVP-VLM', () => {
 
   it('puts Wilson’s intervals around 26 and 35 pairs, which overlap', () => {
     const intervalOf = (right: number) => {
-      const { ci } = measured(draft, mmvpVlm, pairsRight((pair) => pair < right))['all pair-accuracy'];
+      const { ci } = measured(
+        draft,
+        mmvpVlm,
+        pairsRight((pair) => pair < right),
+      )['all pair-accuracy'];
       expect(ci?.method).toBe('wilson');
       return [ci?.low ?? 0, ci?.high ?? 0].map((end) => Number((100 * end).toFixed(1)));
     };

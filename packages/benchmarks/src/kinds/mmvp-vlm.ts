@@ -4,11 +4,11 @@
 import type { Judged, MeasureOptions, SuiteKind } from '../judging/kind.ts';
 import type { Result } from '../judging/result.ts';
 import { countsOf, grouped, pairsOf, share, type Unit, unit, unitsOf } from './measures.ts';
-import { scorePick } from './score-options.ts';
+import { pickScorer } from './score-options.ts';
 
 export const mmvpVlm: SuiteKind = {
   kind: 'mmvp-vlm',
-  scorers: [{ id: 'pick', version: 1, score: scorePick }],
+  scorers: [pickScorer],
   measure(suite, judged, options) {
     const { name } = suite.manifest;
     return [...grouped(judged, ({ item }) => item.split)].flatMap(([split, part]) => {

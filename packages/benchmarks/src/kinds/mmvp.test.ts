@@ -58,7 +58,9 @@ describe('parseMmvp', () => {
   });
 
   it('knows an erratum by its words: other questions at these places stay as given', () => {
-    const other = csv().replaceAll(TUSKS, 'Is the door open?').replaceAll('(a) Standing (b) Sitting', '(a) Up (b) Down');
+    const other = csv()
+      .replaceAll(TUSKS, 'Is the door open?')
+      .replaceAll('(a) Standing (b) Sitting', '(a) Up (b) Down');
     expect(parseMmvp(other, 'q').every(({ original, corrected }) => original === corrected)).toBe(true);
     const turned = csv().replaceAll('(a) Long (b) Short', '(a) Short (b) Long');
     expect(parseMmvp(turned, 'q')[98]).toMatchObject({ corrected: 0, original: 1 });

@@ -5,14 +5,14 @@ import type { Judged, MeasureOptions, SuiteKind } from '../judging/kind.ts';
 import type { Result } from '../judging/result.ts';
 import type { Item } from '../suite/item.ts';
 import { grouped, pairsOf, share, type Unit, unit, unitsOf } from './measures.ts';
-import { CHOICE_SCORERS } from './score-options.ts';
+import { optionScorer } from './score-options.ts';
 
 /** Truths by the meta key that names the right letter. */
 const REVISIONS = { original: 'gt/original', corrected: 'gt/corrected-2026-01' } as const;
 
 export const mmvp: SuiteKind = {
   kind: 'mmvp',
-  scorers: CHOICE_SCORERS,
+  scorers: [optionScorer],
   measure(suite, judged, options) {
     const { name } = suite.manifest;
     const splits = grouped(judged, ({ item }) => item.split);
