@@ -3,12 +3,20 @@
 
 import type { Rng } from '@fovea/tensor/random';
 import { letterRows } from './letters.ts';
-import { type Ground, type Look, layerOf, type Pose, paintBackground, paintIcon, type Rgb } from './painting.ts';
+import {
+  type Ground,
+  type IconLook,
+  type IconPose,
+  layerOf,
+  paintBackground,
+  paintIcon,
+  type Rgb,
+} from './painting.ts';
 import type { SpriteSheet } from './sprites.ts';
 
 export { LETTERS } from './letters.ts';
 
-export interface PlacedIcon extends Look, Pose {}
+export interface PlacedIcon extends IconLook, IconPose {}
 
 /** A capital in a 5 × 7 grid of squares. Units are picture sides. */
 export interface Letter {
@@ -61,7 +69,7 @@ export const drawGround = (rng: Rng): Ground => ({ from: colour(rng), to: colour
  * Lays icons on a ground, in the order given, inside the picture and no closer than `overlap` allows: an icon that finds
  * no place shrinks until it does.
  */
-export function drawComposition(rng: Rng, looks: readonly Look[], options: PlaceOptions = {}): Composition {
+export function drawComposition(rng: Rng, looks: readonly IconLook[], options: PlaceOptions = {}): Composition {
   if (looks.length < 1 || looks.length > MAX_ICONS)
     throw new RangeError(`A composition has 1 to ${MAX_ICONS} icons, not ${looks.length}.`);
   const { scale = SCALES[looks.length - 1], rotation = 0, overlap = 0 } = options;
@@ -85,7 +93,7 @@ export function drawComposition(rng: Rng, looks: readonly Look[], options: Place
 }
 
 /** Share of the smaller of two upright squares that the other one covers. */
-export function covered(a: Pose, b: Pose): number {
+export function covered(a: IconPose, b: IconPose): number {
   const along = (p: number, q: number) =>
     Math.max(0, Math.min(a.scale, b.scale, (a.scale + b.scale) / 2 - Math.abs(p - q)));
   return (along(a.x, b.x) * along(a.y, b.y)) / Math.min(a.scale, b.scale) ** 2;

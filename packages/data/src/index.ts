@@ -12,7 +12,7 @@ export * from './dataset.ts';
 export { type EmojiConcept, EmojiWorld, openEmojiWorld } from './emoji-world.ts';
 export { type EmojiLicence, emojiLicences, STYLES } from './icons.ts';
 export { ImageFolder, openImageFolder } from './image-folder.ts';
-export type { Ground, Look, Pose } from './painting.ts';
+export type { Ground, IconLook, IconPose } from './painting.ts';
 export * from './preprocess.ts';
 export { type ResampleFilter, type Rgb8, resample } from './resample.ts';
 export * from './scene.ts';

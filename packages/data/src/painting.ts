@@ -22,7 +22,7 @@ export interface Blob {
 }
 
 /** Where an icon comes to lie. */
-export interface Pose {
+export interface IconPose {
   /** Icon side as a share of the picture's. */
   scale: number;
   /** Icon centre, 0..1 from the left and top. */
@@ -33,7 +33,7 @@ export interface Pose {
 }
 
 /** What an icon looks like; without options as its set draws it. */
-export interface Look {
+export interface IconLook {
   /** Index into the sheet's styles. */
   style: number;
   /** Index into the sheet's concepts. */
@@ -79,7 +79,7 @@ export function paintBlob(blob: Blob, size: number, out: Float32Array, offset: n
 }
 
 /** The icon's premultiplied RGBA [size, size, 4] in 0..255, as `look` says. */
-export function layerOf(sheet: SpriteSheet, look: Look): Float32Array {
+export function layerOf(sheet: SpriteSheet, look: IconLook): Float32Array {
   const layer = spriteOf(sheet, look.style, look.concept);
   if (look.hue) turnHue(layer, look.hue.angle, look.hue.saturation);
   if (look.ink) applyInk(layer, sheet, look, look.ink);
@@ -98,7 +98,7 @@ function spriteOf(sheet: SpriteSheet, style: number, concept: number): Float32Ar
 function applyInk(
   layer: Float32Array,
   sheet: SpriteSheet,
-  look: Look,
+  look: IconLook,
   { variant, level }: { variant: number; level: number },
 ): void {
   const row = sheet.glyphStyles.indexOf(sheet.styles[look.style]);
@@ -184,7 +184,7 @@ function mirror(layer: Float32Array, size: number): void {
 export function paintIcon(
   layer: Float32Array,
   size: number,
-  { scale, x: left, y: top, rotation }: Pose,
+  { scale, x: left, y: top, rotation }: IconPose,
   imageSize: number,
   out: Float32Array,
   offset: number,

@@ -6,9 +6,9 @@ import { GLYPH_VARIANTS, INK_VARIANTS } from './glyphs.ts';
 import {
   type Blob,
   type Ground,
-  type Look,
+  type IconLook,
+  type IconPose,
   layerOf,
-  type Pose,
   paintBackground,
   paintBlob,
   paintIcon,
@@ -18,7 +18,7 @@ import type { SpriteSheet } from './sprites.ts';
 
 export type { Blob, Rgb } from './painting.ts';
 
-export interface Scene extends Pick<Look, 'style' | 'concept' | 'ink' | 'hue'>, Pose {
+export interface Scene extends Pick<IconLook, 'style' | 'concept' | 'ink' | 'hue'>, IconPose {
   background: Ground;
   blobs?: Blob[];
 }

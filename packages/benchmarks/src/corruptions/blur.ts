@@ -5,8 +5,8 @@ import { PARAMETERS } from './constants.ts';
 import {
   bytes,
   correlate,
+  correlateEven,
   gaussianBlur as filterGaussian,
-  type Grid,
   motionTrail,
   unit,
   zoomMiddle,
@@ -19,26 +19,24 @@ export function gaussianBlur(picture: Rgb8, level: number): Rgb8 {
 
 export function defocusBlur(picture: Rgb8, level: number): Rgb8 {
   const { radius, soften } = PARAMETERS.defocus_blur[level];
-  const { kernel, side } = disk(radius, soften);
-  return bytes(correlate(unit(picture), kernel, side));
+  const reach = Math.max(8, radius);
+  return bytes(correlateEven(unit(picture), quarterDisk(radius, soften, reach), reach));
 }
 
-/** A disk of `radius` with a rim softened over 3 or 5 pixels; weights in single precision, as published. */
-function disk(radius: number, soften: number): { kernel: Float32Array; side: number } {
-  const reach = Math.max(8, radius);
-  const side = 2 * reach + 1;
-  const hard = new Float32Array(side * side);
-  for (let i = 0; i < hard.length; i++) {
-    const [y, x] = [Math.floor(i / side) - reach, (i % side) - reach];
-    hard[i] = x * x + y * y <= radius * radius ? 1 : 0;
-  }
-  const area = hard.reduce((a, b) => a + b, 0);
+/** A quarter of a disk with a rim softened over 3 or 5 pixels; weights in single precision, as published. */
+function quarterDisk(radius: number, soften: number, reach: number): Float32Array {
+  const side = reach + 1;
+  const hard = Float64Array.from({ length: side * side }, (_, i) =>
+    Math.floor(i / side) ** 2 + (i % side) ** 2 <= radius * radius ? 1 : 0,
+  );
+  const axis = hard.subarray(0, side).reduce((a, b) => a + b, 0);
+  const area = 4 * hard.reduce((a, b) => a + b, 0) - 4 * axis + 1;
   const rim = radius <= 8 ? 1 : 2;
   const weights = Array.from({ length: 2 * rim + 1 }, (_, i) => Math.exp(-((i - rim) ** 2) / (2 * soften * soften)));
   const sum = weights.reduce((a, b) => a + b, 0);
   const soft = weights.flatMap((v) => weights.map((u) => (u * v) / (sum * sum)));
-  const grid: Grid = { height: side, width: side, channels: 1, data: hard.map((on) => on / area) };
-  return { kernel: Float32Array.from(correlate(grid, soft, 2 * rim + 1).data), side };
+  const grid = { height: side, width: side, channels: 1, data: hard.map((on) => Math.fround(on / area)) };
+  return Float32Array.from(correlate(grid, soft, 2 * rim + 1).data);
 }
 
 /**
@@ -66,15 +64,15 @@ export function glassBlur(picture: Rgb8, level: number, draws: Draws): Rgb8 {
 
 export function motionBlur(picture: Rgb8, level: number, draws: Draws): Rgb8 {
   const angle = (draws.words(1)[0] / WORD) * 90 - 45;
-  const { data } = motionTrail({ ...picture, channels: 3 }, PARAMETERS.motion_blur[level], angle);
-  return { ...picture, data: Uint8Array.from(data, (value) => Math.min(255, value)) };
+  return bytes(motionTrail(unit(picture), PARAMETERS.motion_blur[level], angle));
 }
 
 /** The mean of the picture and of its zooms, the first of which is the picture again. Single precision, as published. */
 export function zoomBlur(picture: Rgb8, level: number): Rgb8 {
   const { step, count } = PARAMETERS.zoom_blur[level];
   const { width, height } = picture;
-  const grid = { ...unit(picture), data: Float32Array.from(picture.data, (value) => value / 255) };
+  const grid = unit(picture);
+  for (let i = 0; i < grid.data.length; i++) grid.data[i] = Math.fround(grid.data[i]);
   const sum = new Float32Array(grid.data.length);
   for (let i = 0; i < count; i++) {
     const zoomed = zoomMiddle(grid, 1 + i * (1 + step - 1));

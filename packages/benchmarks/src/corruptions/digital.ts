@@ -101,11 +101,14 @@ export function elasticTransform(picture: Rgb8, level: number, draws: Draws): Rg
   const out = new Float64Array(from.length);
   for (let y = 0, at = 0; y < height; y++) {
     for (let x = 0; x < width; x++, at++) {
-      const [sy, sx] = [y + down[at], x + along[at]];
-      const [top, left] = [Math.floor(sy), Math.floor(sx)];
-      const [v, u] = [sy - top, sx - left];
-      const [upper, lower] = [top, top + 1].map((row) => inside(row, height, 'reflect') * width);
-      const [first, second] = [left, left + 1].map((column) => inside(column, width, 'reflect'));
+      const top = Math.floor(y + down[at]);
+      const left = Math.floor(x + along[at]);
+      const v = y + down[at] - top;
+      const u = x + along[at] - left;
+      const upper = inside(top, height, 'reflect') * width;
+      const lower = inside(top + 1, height, 'reflect') * width;
+      const first = inside(left, width, 'reflect');
+      const second = inside(left + 1, width, 'reflect');
       for (let c = 0; c < 3; c++) {
         const a = from[3 * (upper + first) + c] * (1 - u) + from[3 * (upper + second) + c] * u;
         const b = from[3 * (lower + first) + c] * (1 - u) + from[3 * (lower + second) + c] * u;

@@ -62,30 +62,19 @@ function isRidge(dx: number, dy: number, size: Int32Array, at: number, stride: n
   return size[at] > size[at - stride - slant] && size[at] > size[at + stride + slant];
 }
 
-/** Steps to a neighbour above or to the left, and their lengths. */
-const STEPS = [
-  { dy: 0, dx: -1, length: 1 },
-  { dy: -1, dx: 0, length: 1 },
-  { dy: -1, dx: -1, length: 1.4 },
-  { dy: -1, dx: 1, length: 1.4 },
-  { dy: -1, dx: -2, length: 2.1969 },
-  { dy: -1, dx: 2, length: 2.1969 },
-  { dy: -2, dx: -1, length: 2.1969 },
-  { dy: -2, dx: 1, length: 2.1969 },
-];
-
 /** Distance in pixels from the nearest edge; far away where there is none. */
 export function distanceToEdges(edges: Uint8Array, width: number, height: number): Float64Array {
-  const far = Float64Array.from(edges, (edge) => (edge ? 0 : width + height));
-  const relax = (y: number, x: number, sign: number) => {
-    const at = y * width + x;
-    for (const { dy, dx, length } of STEPS) {
-      const [ny, nx] = [y + sign * dy, x + sign * dx];
-      if (ny < 0 || ny >= height || nx < 0 || nx >= width) continue;
-      far[at] = Math.min(far[at], far[ny * width + nx] + length);
-    }
+  const stride = width + 4;
+  const far = new Float64Array(stride * (height + 4)).fill(width + height);
+  for (let i = 0; i < edges.length; i++) if (edges[i]) far[(Math.floor(i / width) + 2) * stride + (i % width) + 2] = 0;
+  const relax = (at: number, row: number, one: number) => {
+    const straight = Math.min(far[at - one], far[at - row]) + 1;
+    const slanted = Math.min(far[at - row - one], far[at - row + one]) + 1.4;
+    const flat = Math.min(far[at - row - 2 * one], far[at - row + 2 * one]);
+    const steep = Math.min(far[at - 2 * row - one], far[at - 2 * row + one]);
+    far[at] = Math.min(far[at], straight, slanted, flat + 2.1969, steep + 2.1969);
   };
-  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) relax(y, x, 1);
-  for (let y = height - 1; y >= 0; y--) for (let x = width - 1; x >= 0; x--) relax(y, x, -1);
-  return far;
+  for (let y = 2; y < height + 2; y++) for (let x = 2; x < width + 2; x++) relax(y * stride + x, stride, 1);
+  for (let y = height + 1; y >= 2; y--) for (let x = width + 1; x >= 2; x--) relax(y * stride + x, -stride, -1);
+  return Float64Array.from(edges, (_, i) => far[(Math.floor(i / width) + 2) * stride + (i % width) + 2]);
 }

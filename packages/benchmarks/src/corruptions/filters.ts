@@ -8,11 +8,11 @@ export interface Grid {
   height: number;
   width: number;
   channels: number;
-  data: Float32Array | Float64Array;
+  data: Float64Array;
 }
 
 /** 8 bits as numbers in [0, 1]. */
-export function unit({ width, height, data }: Rgb8): Grid & { data: Float64Array } {
+export function unit({ width, height, data }: Rgb8): Grid {
   const out = new Float64Array(data.length);
   for (let i = 0; i < out.length; i++) out[i] = data[i] / 255;
   return { width, height, channels: 3, data: out };
@@ -54,7 +54,7 @@ export function gaussianBlur(
   grid: Grid,
   sigma: number | readonly [number, number],
   { beyond = 'clamp', truncate = 4 }: { beyond?: Beyond; truncate?: number } = {},
-): Grid & { data: Float64Array } {
+): Grid {
   const [down, along] = typeof sigma === 'number' ? [sigma, sigma] : sigma;
   const { height, width, channels } = grid;
   const stride = width * channels;
@@ -82,7 +82,7 @@ function weigh(
   start: number,
   count: number,
   weights: Float64Array,
-  from: Float32Array | Float64Array,
+  from: Float64Array,
   at: (j: number) => number,
 ): void {
   const middle = at(0);
@@ -93,24 +93,28 @@ function weigh(
   }
 }
 
-/** The middle of `grid` enlarged by `factor` without the rest, linear between pixels; a little over `grid`'s size. */
-export function zoomMiddle(grid: Grid, factor: number): Grid & { data: Float32Array } {
+/**
+ * The middle of `grid` enlarged by `factor` without the rest, linear between pixels; a little over `grid`'s size.
+ * Values are rounded to single precision.
+ */
+export function zoomMiddle(grid: Grid, factor: number): Grid {
   const { channels } = grid;
   const rows = zoomTaps(grid.height, factor);
   const columns = zoomTaps(grid.width, factor);
-  const [height, width] = [rows.length, columns.length];
-  const data = new Float32Array(height * width * channels);
-  let out = 0;
-  for (const { at: y, part: v } of rows) {
-    const top = y * grid.width * channels;
-    const bottom = v === 0 ? top : top + grid.width * channels;
-    for (const { at: x, part: u } of columns) {
-      const left = x * channels;
-      const right = u === 0 ? left : left + channels;
-      for (let c = 0; c < channels; c++) {
-        const upper = grid.data[top + left + c] * (1 - u) + grid.data[top + right + c] * u;
-        const lower = grid.data[bottom + left + c] * (1 - u) + grid.data[bottom + right + c] * u;
-        data[out++] = upper * (1 - v) + lower * v;
+  const [height, width] = [rows.at.length, columns.at.length];
+  const data = new Float64Array(height * width * channels);
+  const stride = grid.width * channels;
+  // One pixel more than a row, so that the last one has a neighbour, of weight 0.
+  const line = new Float64Array(stride + channels);
+  for (let y = 0, out = 0; y < height; y++) {
+    const top = rows.at[y] * stride;
+    const v = rows.part[y];
+    const bottom = v === 0 ? top : top + stride;
+    for (let k = 0; k < stride; k++) line[k] = grid.data[top + k] * (1 - v) + grid.data[bottom + k] * v;
+    for (let x = 0; x < width; x++) {
+      const u = columns.part[x];
+      for (let c = 0, at = columns.at[x] * channels; c < channels; c++, at++) {
+        data[out++] = Math.fround(line[at] * (1 - u) + line[at + channels] * u);
       }
     }
   }
@@ -118,68 +122,104 @@ export function zoomMiddle(grid: Grid, factor: number): Grid & { data: Float32Ar
 }
 
 /** Source position and the part of the one after it, for each position of the enlarged middle. */
-function zoomTaps(side: number, factor: number): { at: number; part: number }[] {
+function zoomTaps(side: number, factor: number): { at: Int32Array; part: Float64Array } {
   const cut = Math.ceil(side / factor);
   const first = (side - cut) >> 1;
   const count = Math.round(cut * factor);
-  const scale = (cut - 1) / (count - 1);
-  return Array.from({ length: count }, (_, i) => {
-    const at = Math.min(Math.floor(i * scale), cut - 1);
-    return { at: first + at, part: Math.min(i * scale, cut - 1) - at };
-  });
+  const taps = { at: new Int32Array(count), part: new Float64Array(count) };
+  for (let i = 0; i < count; i++) {
+    const place = Math.min(i * ((cut - 1) / (count - 1)), cut - 1);
+    taps.at[i] = first + Math.floor(place);
+    taps.part[i] = place - Math.floor(place);
+  }
+  return taps;
 }
 
-/** A trail of 2 · radius + 1 copies along `angle` (degrees), each fainter by half a Gaussian; edges are drawn out. */
-export function motionTrail(
-  grid: Omit<Grid, 'data'> & { data: ArrayLike<number> },
-  { radius, sigma }: { radius: number; sigma: number },
-  angle: number,
-): Grid & { data: Float64Array } {
-  const { height, width, channels } = grid;
-  const length = 2 * radius + 1;
-  const weights = Array.from({ length }, (_, i) => Math.exp(-(i * i) / (2 * sigma * sigma)));
-  const sum = weights.reduce((a, b) => a + b, 0);
-  const [sin, cos] = [Math.sin((angle * Math.PI) / 180), Math.cos((angle * Math.PI) / 180)];
+/** `grid` with `reach` more pixels on every side. */
+function padded(grid: Grid, reach: number, beyond: Beyond): Grid {
+  const { channels } = grid;
+  const [height, width] = [grid.height + 2 * reach, grid.width + 2 * reach];
   const data = new Float64Array(height * width * channels);
-  const from = new Int32Array(width);
-  for (let i = 0; i < length; i++) {
-    const dy = -Math.ceil(i * sin - 0.5);
-    const dx = -Math.ceil(i * cos - 0.5);
-    if (Math.abs(dy) >= height || Math.abs(dx) >= width) break;
-    const weight = weights[i] / sum;
-    for (let x = 0; x < width; x++) from[x] = inside(x - dx, width, 'clamp') * channels;
-    for (let y = 0, out = 0; y < height; y++) {
-      const row = inside(y - dy, height, 'clamp') * width * channels;
-      for (let x = 0; x < width; x++) {
-        for (let c = 0, at = row + from[x]; c < channels; c++) data[out++] += weight * grid.data[at + c];
-      }
+  for (let y = 0, out = 0; y < height; y++) {
+    const row = inside(y - reach, grid.height, beyond) * grid.width;
+    for (let x = 0; x < width; x++) {
+      const from = (row + inside(x - reach, grid.width, beyond)) * channels;
+      for (let c = 0; c < channels; c++) data[out++] = grid.data[from + c];
     }
   }
   return { height, width, channels, data };
 }
 
-/** Σ kernel · neighbours of an odd square kernel [side, side], mirrored at the edges. */
-export function correlate(grid: Grid, kernel: ArrayLike<number>, side: number): Grid & { data: Float64Array } {
+/** How far from a pixel, in pixels, and how much of what is there. */
+interface Tap {
+  dy: number;
+  dx: number;
+  weight: number;
+}
+
+/** Σ weight · the pixel (dy, dx) away, for each pixel. */
+function gather(grid: Grid, taps: readonly Tap[], beyond: Beyond): Grid {
+  const reach = taps.reduce((most, { dy, dx }) => Math.max(most, Math.abs(dy), Math.abs(dx)), 0);
   const { height, width, channels } = grid;
-  const reach = side >> 1;
+  const from = padded(grid, reach, beyond);
   const stride = width * channels;
-  const padded = (width + 2 * reach) * channels;
-  const line = new Float64Array(padded);
   const data = new Float64Array(height * stride);
-  for (let source = -reach; source < height + reach; source++) {
-    const row = inside(source, height, 'mirror') * stride;
-    for (let x = -reach, at = 0; x < width + reach; x++) {
-      const from = row + inside(x, width, 'mirror') * channels;
-      for (let c = 0; c < channels; c++) line[at++] = grid.data[from + c];
+  for (let y = 0; y < height; y++) {
+    for (const { dy, dx, weight } of taps) {
+      const at = ((y + reach + dy) * from.width + reach + dx) * channels;
+      for (let k = 0, out = y * stride; k < stride; k++, out++) data[out] += weight * from.data[at + k];
     }
-    for (let ky = 0; ky < side; ky++) {
-      const y = source + reach - ky;
-      if (y < 0 || y >= height) continue;
-      for (let kx = 0; kx < side; kx++) {
-        const weight = kernel[ky * side + kx];
+  }
+  return { height, width, channels, data };
+}
+
+/** A trail of 2 · radius + 1 copies along `angle` (degrees), each fainter by half a Gaussian; edges are drawn out. */
+export function motionTrail(grid: Grid, { radius, sigma }: { radius: number; sigma: number }, angle: number): Grid {
+  const length = 2 * radius + 1;
+  const weights = Array.from({ length }, (_, i) => Math.exp(-(i * i) / (2 * sigma * sigma)));
+  const sum = weights.reduce((a, b) => a + b, 0);
+  const [sin, cos] = [Math.sin((angle * Math.PI) / 180), Math.cos((angle * Math.PI) / 180)];
+  const taps = weights.map((weight, i) => ({
+    dy: Math.ceil(i * sin - 0.5),
+    dx: Math.ceil(i * cos - 0.5),
+    weight: weight / sum,
+  }));
+  const beyond = taps.findIndex(({ dy, dx }) => Math.abs(dy) >= grid.height || Math.abs(dx) >= grid.width);
+  return gather(grid, beyond < 0 ? taps : taps.slice(0, beyond), 'clamp');
+}
+
+/** Σ kernel · neighbours of an odd square kernel [side, side], mirrored at the edges. */
+export function correlate(grid: Grid, kernel: readonly number[], side: number): Grid {
+  const reach = side >> 1;
+  const taps = kernel.map((weight, i) => ({ dy: Math.floor(i / side) - reach, dx: (i % side) - reach, weight }));
+  return gather(
+    grid,
+    taps.filter(({ weight }) => weight !== 0),
+    'mirror',
+  );
+}
+
+/**
+ * {@link correlate} by a kernel that is the same in all four quarters, in a quarter of the time: `quarter` is
+ * [reach + 1, reach + 1] from the middle on.
+ */
+export function correlateEven(grid: Grid, quarter: ArrayLike<number>, reach: number): Grid {
+  const { height, width, channels } = grid;
+  const from = padded(grid, reach, 'mirror');
+  const [stride, long] = [width * channels, from.width * channels];
+  const data = new Float64Array(height * stride);
+  const line = new Float64Array(long);
+  for (let y = 0; y < height; y++) {
+    for (let dy = 0; dy <= reach; dy++) {
+      const [up, down] = [(y + reach - dy) * long, (y + reach + dy) * long];
+      for (let k = 0; k < long; k++) line[k] = dy === 0 ? from.data[up + k] : from.data[up + k] + from.data[down + k];
+      for (let dx = 0; dx <= reach; dx++) {
+        const weight = quarter[dy * (reach + 1) + dx];
         if (weight === 0) continue;
-        const [out, from] = [y * stride, kx * channels];
-        for (let k = 0; k < stride; k++) data[out + k] += weight * line[from + k];
+        const [left, right] = [(reach - dx) * channels, (reach + dx) * channels];
+        const share = dx === 0 ? weight / 2 : weight;
+        for (let k = 0, out = y * stride; k < stride; k++, out++)
+          data[out] += share * (line[left + k] + line[right + k]);
       }
     }
   }

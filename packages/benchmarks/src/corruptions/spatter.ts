@@ -15,7 +15,7 @@ const MEAN = new Array<number>(9).fill(1 / 9);
 export function spatter(picture: Rgb8, level: number, draws: Draws): Rgb8 {
   const { mean, std, sigma, threshold, strength, mud } = PARAMETERS.spatter[level];
   const { width, height } = picture;
-  const noise = draws.normals(width * height).map((value) => mean + std * value);
+  const noise = Float64Array.from(draws.normals(width * height), (value) => mean + std * value);
   const liquid = gaussianBlur({ width, height, channels: 1, data: noise }, sigma);
   for (let i = 0; i < liquid.data.length; i++) if (liquid.data[i] < threshold) liquid.data[i] = 0;
   const grid = unit(picture);
@@ -36,7 +36,7 @@ function mudCover(liquid: Grid, threshold: number, sigma: number): Float64Array 
 }
 
 /** Light that water adds: by depth, and by a relief of how far its rim is. */
-function waterLight(liquid: Grid & { data: Float64Array }, strength: number): Float64Array {
+function waterLight(liquid: Grid, strength: number): Float64Array {
   const depth = Uint8Array.from(liquid.data, (value) => value * 255);
   const near = distanceToEdges(findEdges(depth, liquid.width, liquid.height, 50, 150), liquid.width, liquid.height);
   const plane = (data: Float64Array): Grid => ({ ...liquid, data });

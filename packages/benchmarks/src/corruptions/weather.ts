@@ -14,7 +14,7 @@ const grey = (rgb: Float64Array, at: number) => 0.299 * rgb[at] + 0.587 * rgb[at
 export function snow(picture: Rgb8, level: number, draws: Draws): Rgb8 {
   const { mean, std, zoom, threshold, radius, sigma, keep } = PARAMETERS.snow[level];
   const { width, height } = picture;
-  const noise = draws.normals(width * height).map((value) => mean + std * value);
+  const noise = Float64Array.from(draws.normals(width * height), (value) => mean + std * value);
   const flakes: Grid = zoomMiddle({ width, height, channels: 1, data: noise }, zoom);
   for (let i = 0; i < flakes.data.length; i++) {
     flakes.data[i] = flakes.data[i] < threshold ? 0 : Math.min(1, flakes.data[i]);

@@ -1,66 +1,29 @@
-import { philox } from '@fovea/tensor/random';
 import { describe, expect, it } from 'vitest';
 import { mcnemarExact } from '../statistics.ts';
 import type { Item } from '../suite/item.ts';
-import { manifestSchema } from '../suite/manifest.ts';
 import { type Scored, scoredSchema } from './answer.ts';
 import { compareRuns } from './compare.ts';
 import { judgeGates, parseGates } from './gate.ts';
 import type { JudgedRun, JudgedSuite } from './judged-run.ts';
+import { answer, manifestOf, runOf, yesNoItems } from './testing-judged.ts';
 
-const HASH = 'a'.repeat(64);
+const suiteOf = (items: Item[], scored: Scored[], name = 'questions'): JudgedSuite => ({
+  manifest: manifestOf(name, 'pope', 'Questions', items),
+  items,
+  scored,
+  results: [],
+});
 
-function suiteOf(items: Item[], scored: Scored[], name = 'questions'): JudgedSuite {
-  const splits: Record<string, number> = {};
-  for (const { split } of items) splits[split] = (splits[split] ?? 0) + 1;
-  const manifest = manifestSchema.parse({
-    version: 1,
-    name,
-    kind: 'pope',
-    title: 'Questions',
-    source: {},
-    prompt: { id: 'plain', template: '{question}' },
-    splits,
-    items: { count: items.length, sha256: HASH },
-  });
-  return { manifest, items, scored, results: [] };
-}
-
-const runOf = (key: string, ...suites: JudgedSuite[]): JudgedRun => ({ key, subject: key, identity: {}, suites });
-
-/** Six questions a picture, half of them yes. */
-function yesNoItems(pictures: number, split = 'random'): Item[] {
-  return Array.from({ length: 6 * pictures }, (_, i): Item => {
-    const picture = Math.floor(i / 6);
-    return {
-      id: `${split}-${i}`,
-      split,
-      cluster: `picture-${picture}`,
-      pictures: [{ kind: 'scene', scene: picture }],
-      ask: { kind: 'yesno', question: 'Is it there?', gold: i % 2 === 0 ? 'yes' : 'no' },
-      meta: {},
-    };
-  });
-}
-
-function answer(items: Item[], say: (item: Item, at: number) => string): Scored[] {
-  return items.map((item, at) => {
-    const label = say(item, at);
+/** Answers each item with a word of the test's choice. */
+function said(items: Item[], say: (item: Item) => string): Scored[] {
+  return items.map((item) => {
+    const label = say(item);
     const right = item.ask.kind === 'yesno' && item.ask.gold === label;
     return scoredSchema.parse({ itemId: item.id, label, rule: 'test', correct: right ? 1 : 0 });
   });
 }
 
-/** Answers by a margin with noise: `hit` is how far yes and no lie apart, `bias` moves the margin to yes. */
-function noisy(items: Item[], seed: number, hit: number, bias: number): Scored[] {
-  const shared = philox(1, 'noise');
-  const own = philox(seed, 'own');
-  return answer(items, (item) => {
-    const noise = shared.normal() + 0.3 * own.normal();
-    const gold = item.ask.kind === 'yesno' && item.ask.gold === 'yes' ? 1 : -1;
-    return (gold * hit) / 2 + bias + noise > 0 ? 'yes' : 'no';
-  });
-}
+const noisy = (items: Item[], seed: number, skill: number, lean: number) => answer(items, { seed, skill, lean });
 
 const quick = { count: 1000, seed: 1 };
 const items = yesNoItems(200);
@@ -120,8 +83,8 @@ describe('comparing runs', () => {
   });
 
   it('counts an answer that was not understood as neither yes nor no', () => {
-    const silent = answer(items, () => 'unknown');
-    const right = answer(items, (item) => (item.ask as { gold: string }).gold);
+    const silent = said(items, () => 'unknown');
+    const right = said(items, (item) => (item.ask as { gold: string }).gold);
     const { rows } = compareRuns([runOf('a', suiteOf(items, silent))], runOf('b', suiteOf(items, right)), quick);
     expect(rows.find((r) => r.metric === 'accuracy')).toMatchObject({ valueA: 0, valueB: 1, verdict: 'worse' });
     expect(rows.find((r) => r.metric === 'yes-ratio')).toMatchObject({ valueA: 0, valueB: 0.5 });
@@ -130,7 +93,7 @@ describe('comparing runs', () => {
   });
 
   it('means over splits, by pictures that they share', () => {
-    const all = [...yesNoItems(60, 'random'), ...yesNoItems(60, 'popular')];
+    const all = yesNoItems(60, ['random', 'popular']);
     const [a, b] = [noisy(all, 2, 3, 0), noisy(all, 3, 2, 0)];
     const { rows } = compareRuns([runOf('a', suiteOf(all, a))], runOf('b', suiteOf(all, b)), quick);
     const of = (split: string) => rows.find((r) => r.split === split && r.metric === 'accuracy')!;

@@ -4,6 +4,7 @@
 import { FoveaError } from '@fovea/artifacts';
 import { parseMapping } from '@fovea/recipe';
 import { z } from 'zod';
+import { signed } from '../report/html.ts';
 import type { Interval } from '../statistics.ts';
 import { type CompareOptions, compareSuite, type RunDifference } from './compare.ts';
 import type { JudgedRun } from './judged-run.ts';
@@ -105,17 +106,13 @@ export function judgeGate(gate: Gate, row: RunDifference): GateVerdict {
 const WORDS = { pass: 'passes', fail: 'fails', inconclusive: 'is inconclusive' };
 
 function sentence(gate: Gate, row: RunDifference, verdict: GateVerdict['verdict']): string {
-  const points = (x: number) =>
-    (100 * x)
-      .toFixed(2)
-      .replace('-', '−')
-      .replace(/^−0\.00$/, '0.00');
+  const points = (x: number) => signed(100 * x, 2);
   const interval = `[${points(row.ci[0])}, ${points(row.ci[1])}]`;
   const few = row.n < gate.minN ? `; it asks for ${gate.minN} items` : '';
   const found =
     row.detectable === null
       ? 'what difference it would have found cannot be told'
-      : `a drop of ${points(row.detectable)} points would have been found in 80 % of repetitions`;
+      : `a difference of ${(100 * row.detectable).toFixed(2)} points would have been found in 80 % of repetitions`;
   const mde = verdict === 'inconclusive' ? `; ${found}` : '';
   return `Gate ${row.suite}/${row.split} ${row.metric} ${WORDS[verdict]}: ${points(row.delta)} points ${interval} at ${Number((100 * row.level).toFixed(2))} % against an allowed drop of ${gate.maxDrop}, n = ${row.n}${few}${mde}.`;
 }

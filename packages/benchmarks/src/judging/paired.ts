@@ -43,26 +43,53 @@ interface Outcome {
   b: Scored;
 }
 
-/** A metric of one split as a function of the column totals. */
+/** A metric of one split, or a mean of such: where its two values stand among all that a pass works out. */
 interface Statistic extends Omit<Paired, 'valueA' | 'valueB' | 'draws'> {
-  of: (totals: Float64Array) => readonly [number, number];
+  /** Places of a's values and of b's; several are meaned. */
+  at: [a: number[], b: number[]];
+}
+
+/** Fills its places of `values` from column totals. */
+type Step = (totals: Float64Array, values: Float64Array) => void;
+
+/** What one pass over the resamples works out: columns are summed, steps run once a row, statistics read the values. */
+class Pass {
+  readonly columns: Float64Array[] = [];
+  readonly steps: Step[] = [];
+  readonly clusters: number;
+  size = 0;
+
+  constructor(clusters: number) {
+    this.clusters = clusters;
+  }
+
+  /** The column of these values, one a unit; `index` are the units' clusters. */
+  column(values: number[], index: number[]): number {
+    return this.columns.push(clusterSums(values, Int32Array.from(index), this.clusters)) - 1;
+  }
+
+  /** Adds a step that fills `count` places; gives the first. */
+  places(count: number, step: (totals: Float64Array, values: Float64Array, at: number) => void): number {
+    const at = this.size;
+    this.size += count;
+    this.steps.push((totals, values) => step(totals, values, at));
+    return at;
+  }
 }
 
 /** Every metric of every split, and their mean over splits where there are several. */
 export function pairedStatistics(a: JudgedSuite, b: JudgedSuite, options: BootstrapOptions): Paired[] {
   const { outcomes, clusters } = join(a, b);
-  const columns: Float64Array[] = [];
-  const add: AddColumn = (values, index) => columns.push(clusterSums(values, Int32Array.from(index), clusters)) - 1;
-  const splits = [...new Set(outcomes.map(({ item }) => item.split))];
-  const single = splits.flatMap((split) =>
-    statisticsOf(
-      split,
-      outcomes.filter(({ item }) => item.split === split),
-      add,
-    ),
-  );
-  const statistics = splits.length > 1 ? [...single, ...macros(single, splits.length)] : single;
-  return evaluate(statistics, columns, clusters, options);
+  const pass = new Pass(clusters);
+  const splits = new Map<string, Outcome[]>();
+  for (const outcome of outcomes) {
+    const { split } = outcome.item;
+    const own = splits.get(split);
+    if (own) own.push(outcome);
+    else splits.set(split, [outcome]);
+  }
+  const single = [...splits].flatMap(([split, own]) => statisticsOf(split, own, pass));
+  return evaluate(splits.size > 1 ? [...single, ...macros(single, splits.size)] : single, pass, options);
 }
 
 /** Rows of both by item id. The items' order, which is the suite's, is kept. */
@@ -82,13 +109,11 @@ function join(a: JudgedSuite, b: JudgedSuite): { outcomes: Outcome[]; clusters: 
   return { outcomes, clusters: names.size };
 }
 
-type AddColumn = (values: number[], clusters: number[]) => number;
-
-function statisticsOf(split: string, outcomes: Outcome[], add: AddColumn): Statistic[] {
-  const list = [meanOf('accuracy', split, outcomes.map(unitOf), add)];
+function statisticsOf(split: string, outcomes: Outcome[], pass: Pass): Statistic[] {
+  const list = [meanOf('accuracy', split, outcomes.map(unitOf), pass)];
   const pairs = pairUnits(outcomes);
-  if (pairs.length > 0) list.push(meanOf('pair-accuracy', split, pairs, add));
-  return outcomes.every(({ item }) => item.ask.kind === 'yesno') ? [...list, ...yesNoOf(split, outcomes, add)] : list;
+  if (pairs.length > 0) list.push(meanOf('pair-accuracy', split, pairs, pass));
+  return outcomes.every(({ item }) => item.ask.kind === 'yesno') ? [...list, ...yesNoOf(split, outcomes, pass)] : list;
 }
 
 interface Unit {
@@ -115,45 +140,48 @@ function pairUnits(outcomes: Outcome[]): Unit[] {
     }));
 }
 
-function meanOf(metric: PairedMetric, split: string, units: Unit[], add: AddColumn): Statistic {
-  const at = units.map(({ cluster }) => cluster);
-  const [n, a, b] = [units.map(() => 1), units.map((u) => u.a), units.map((u) => u.b)].map((x) => add(x, at));
+function meanOf(metric: PairedMetric, split: string, units: Unit[], pass: Pass): Statistic {
+  const index = units.map(({ cluster }) => cluster);
+  const columns = [units.map(() => 1), units.map((u) => u.a), units.map((u) => u.b)];
+  const [n, a, b] = columns.map((values) => pass.column(values, index));
+  const at = pass.places(2, (totals, values, first) => {
+    values[first] = totals[a] / totals[n];
+    values[first + 1] = totals[b] / totals[n];
+  });
   return {
     split,
     metric,
     n: units.length,
-    clusters: new Set(at).size,
-    units: { differences: units.map((u) => (u.a - u.b) / units.length), clusters: at, binary: true },
-    of: (totals) => [totals[a] / totals[n], totals[b] / totals[n]],
+    clusters: new Set(index).size,
+    units: { differences: units.map((u) => (u.a - u.b) / units.length), clusters: index, binary: true },
+    at: [[at], [at + 1]],
   };
 }
 
 const CELLS = Object.keys(noCounts()) as (keyof BinaryCounts)[];
 
-function yesNoOf(split: string, outcomes: Outcome[], add: AddColumn): Statistic[] {
-  const at = outcomes.map(({ cluster }) => cluster);
-  const columnsOf = (side: 'a' | 'b') => {
+function yesNoOf(split: string, outcomes: Outcome[], pass: Pass): Statistic[] {
+  const index = outcomes.map(({ cluster }) => cluster);
+  const places = (['a', 'b'] as const).map((side) => {
     const single = outcomes.map(({ item, [side]: row }) => count(noCounts(), goldOf(item), row.label));
-    return CELLS.map((cell) => {
-      const values = single.map((counts) => counts[cell]);
-      return [cell, add(values, at)] as const;
+    const columns = CELLS.map((cell) =>
+      pass.column(
+        single.map((counts) => counts[cell]),
+        index,
+      ),
+    );
+    const counts = noCounts();
+    return pass.places(YES_NO.length, (totals, values, first) => {
+      for (let k = 0; k < CELLS.length; k++) counts[CELLS[k]] = totals[columns[k]];
+      const metrics = binaryMetrics(counts);
+      for (let m = 0; m < YES_NO.length; m++) values[first + m] = metrics[YES_NO[m]] ?? Number.NaN;
     });
-  };
-  const sides = [columnsOf('a'), columnsOf('b')];
-  const measure = (metric: YesNoMetric, totals: Float64Array, columns: (readonly [keyof BinaryCounts, number])[]) => {
-    const counts = Object.fromEntries(columns.map(([cell, column]) => [cell, totals[column]]));
-    return binaryMetrics(counts as unknown as BinaryCounts)[metric] ?? Number.NaN;
-  };
-  const head = { split, n: outcomes.length, clusters: new Set(at).size, units: null };
-  return YES_NO.map((metric) => ({
-    ...head,
-    metric,
-    of: (totals) => [measure(metric, totals, sides[0]), measure(metric, totals, sides[1])] as const,
-  }));
+  });
+  const head = { split, n: outcomes.length, clusters: new Set(index).size, units: null };
+  return YES_NO.map((metric, m) => ({ ...head, metric, at: [[places[0] + m], [places[1] + m]] }));
 }
 
 const YES_NO = ['f1', 'd-prime', 'criterion', 'yes-ratio'] as const;
-type YesNoMetric = (typeof YES_NO)[number];
 
 function goldOf({ ask }: Item): 'yes' | 'no' {
   return ask.kind === 'yesno' && ask.gold === 'yes' ? 'yes' : 'no';
@@ -162,52 +190,51 @@ function goldOf({ ask }: Item): 'yes' | 'no' {
 /** Metrics that every split has, meaned. Sign flips see each split's units by their weight in the mean. */
 function macros(statistics: Statistic[], splits: number): Statistic[] {
   const metrics = [...new Set(statistics.map(({ metric }) => metric))];
-  return metrics.flatMap((metric) => {
+  return metrics.flatMap((metric): Statistic[] => {
     const parts = statistics.filter((part) => part.metric === metric);
     if (parts.length < splits) return [];
-    const units = parts.every((part) => part.units)
-      ? {
-          differences: parts.flatMap((part) => (part.units?.differences ?? []).map((d) => d / splits)),
-          clusters: parts.flatMap((part) => part.units?.clusters ?? []),
-          binary: false,
-        }
-      : null;
-    const mean = (values: readonly (readonly [number, number])[], side: 0 | 1) =>
-      values.reduce((sum, pair) => sum + pair[side], 0) / values.length;
-    return {
-      split: MACRO,
-      metric,
-      n: parts.reduce((sum, part) => sum + part.n, 0),
-      clusters: Math.max(...parts.map((part) => part.clusters), new Set(units?.clusters ?? []).size),
-      units,
-      of: (totals: Float64Array) => {
-        const values = parts.map((part) => part.of(totals));
-        return [mean(values, 0), mean(values, 1)] as const;
-      },
+    const units = parts.flatMap((part) => part.units ?? []);
+    const flips = {
+      differences: units.flatMap(({ differences }) => differences.map((d) => d / splits)),
+      clusters: units.flatMap(({ clusters }) => clusters),
+      binary: false,
     };
+    return [
+      {
+        split: MACRO,
+        metric,
+        n: parts.reduce((sum, part) => sum + part.n, 0),
+        clusters: units.length > 0 ? new Set(flips.clusters).size : Math.max(...parts.map((part) => part.clusters)),
+        units: units.length > 0 ? flips : null,
+        at: [parts.flatMap((part) => part.at[0]), parts.flatMap((part) => part.at[1])],
+      },
+    ];
   });
 }
 
-function evaluate(
-  statistics: Statistic[],
-  columns: Float64Array[],
-  clusters: number,
-  options: BootstrapOptions,
-): Paired[] {
+function evaluate(statistics: Statistic[], pass: Pass, options: BootstrapOptions): Paired[] {
+  const { columns, steps, clusters } = pass;
   const sums = new Float64Array(columns.length * clusters);
   columns.forEach((column, k) => {
     for (let c = 0; c < clusters; c++) sums[c * columns.length + k] = column[c];
   });
-  const whole = Float64Array.from(columns, (column) => column.reduce((x, y) => x + y, 0));
-  const values = statistics.map((statistic) => statistic.of(whole));
+  const values = new Float64Array(pass.size);
+  const work = (totals: Float64Array) => {
+    for (const step of steps) step(totals, values);
+  };
+  const mean = (at: number[]) => {
+    let sum = 0;
+    for (const place of at) sum += values[place];
+    return sum / at.length;
+  };
+  work(Float64Array.from(columns, (column) => column.reduce((x, y) => x + y, 0)));
+  const whole = statistics.map(({ at }) => at.map(mean));
   const draws = statistics.map(() => new Float64Array(options.count));
   bootstrapTotals(sums, clusters, options, (totals, row) => {
-    statistics.forEach((statistic, i) => {
-      const [a, b] = statistic.of(totals);
-      draws[i][row] = a - b;
-    });
+    work(totals);
+    for (let i = 0; i < statistics.length; i++) draws[i][row] = mean(statistics[i].at[0]) - mean(statistics[i].at[1]);
   });
   return statistics
-    .map(({ of: _, ...head }, i) => ({ ...head, valueA: values[i][0], valueB: values[i][1], draws: draws[i] }))
+    .map(({ at: _, ...head }, i) => ({ ...head, valueA: whole[i][0], valueB: whole[i][1], draws: draws[i] }))
     .filter(({ valueA, valueB }) => Number.isFinite(valueA) && Number.isFinite(valueB));
 }

@@ -86,12 +86,12 @@ function line(row: JudgedComparison, adjusted: boolean, reach: number): Html {
     row.nDiscordant === null
       ? `<span class="quiet">n = ${row.n}</span>`
       : `${row.wins} / ${row.losses} <span class="quiet">of ${row.n}</span>`;
-  const holm = adjusted ? `<td class="num">${row.pAdjusted === null ? '–' : pValue(row.pAdjusted)}</td>` : '';
+  const holm = adjusted ? `<td class="num">${row.pAdjusted === null ? '–' : esc(pValue(row.pAdjusted))}</td>` : '';
   return (
     `<tr><th scope="row">${esc(splitName(row.suite, row.split, row.metric))}</th><td>${esc(metricName(row.metric))}</td>` +
     `<td class="num"><b>${difference(row.delta, row.metric)}</b> <span class="quiet">${differenceInterval(row.ci, row.metric)}</span></td>` +
     `<td>${deltaBar(row.delta, row.ci, reach, row.verdict)}</td><td class="num">${counts}</td>` +
-    `<td class="num">${pValue(row.p)}</td>${holm}<td>${pill(row.verdict)}</td></tr>`
+    `<td class="num">${esc(pValue(row.p))}</td>${holm}<td>${pill(row.verdict)}</td></tr>`
   );
 }
 

@@ -1,6 +1,7 @@
 // Pictures to features for subjects that look before they answer: framed to the encoder's input, encoded in chunks of
 // one size, kept by key. A picture's feature depends on its pixels alone, whatever is asked beside it.
 
+import { sha256Hex } from '@fovea/artifacts';
 import { type Framing, frame, type Rgb8, squareFraming } from '@fovea/data';
 import type { ImageTextEncoder } from '../image-text-encoder.ts';
 import type { Shown, SubjectRun } from './subject.ts';
@@ -80,6 +81,9 @@ export class Features {
     this.#kept.set(key, feature);
   }
 }
+
+/** Equal keys are equal pixels, whatever suite, file or drawing they came from. */
+export const pixelKey = ({ width, height, data }: Rgb8): string => `${width}x${height}:${sha256Hex(data)}`;
 
 const NOTHING = new Float32Array(0);
 

@@ -1,17 +1,10 @@
 // Features of many pictures of a suite outside its questions: galleries and probe rows. Read block by block, so that
 // memory holds one block of pictures.
 
-import { canonicalJson } from '@fovea/artifacts';
 import type { PictureRef } from '../suite/item.ts';
 import type { Suite } from '../suite/suite.ts';
-import { CHUNK, type Features } from './features.ts';
+import { CHUNK, type Features, pixelKey } from './features.ts';
 import type { Shown, SubjectRun } from './subject.ts';
-
-/** The key of a picture that is shown: equal references are equal pixels. */
-export const pictureKey = (picture: PictureRef): string =>
-  picture.kind === 'file'
-    ? `file:${picture.sha256}${picture.corruption ? canonicalJson(picture.corruption) : ''}`
-    : `scene:${canonicalJson(picture)}`;
 
 /** A feature per picture, in order; null where the picture cannot be read. */
 export async function readFeatures(
@@ -28,7 +21,7 @@ export async function readFeatures(
     const shown = await Promise.all(
       block.map(async (picture): Promise<Shown | null> => {
         const pixels = await suite.read(picture).catch(() => null);
-        return pixels === null ? null : { key: pictureKey(picture), pixels };
+        return pixels === null ? null : { key: pixelKey(pixels), pixels };
       }),
     );
     const found = await features.of(

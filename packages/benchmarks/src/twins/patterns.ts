@@ -6,8 +6,8 @@ import {
   drawComposition,
   drawGround,
   type EmojiWorld,
+  type IconLook,
   LETTERS,
-  type Look,
   type Rgb,
 } from '@fovea/data';
 import type { Rng } from '@fovea/tensor/random';
@@ -61,7 +61,7 @@ const ALONE = { scale: [0.6, 0.8], rotation: 10 } as const;
 /** Degrees of a leaning icon either way. */
 const LEAN: [number, number] = [25, 45];
 
-function lookOf(world: EmojiWorld, rng: Rng): { look: Look; name: string } {
+function lookOf(world: EmojiWorld, rng: Rng): { look: IconLook; name: string } {
   const { styles } = world.sceneOptions(world.config.trainStyles);
   // The first concept is kept for the companion.
   const concept = 1 + rng.int(world.classes.length - 1);
@@ -90,14 +90,14 @@ function looks(
   target: string,
   question: (name: string) => string,
   words: (name: string) => readonly [[string, string], [string, string]],
-  change: (look: Look) => readonly [Look, Look],
+  change: (look: IconLook) => readonly [IconLook, IconLook],
 ): Pattern['draw'] {
   return (world, rng) => {
     const { look, name } = lookOf(world, rng);
     const scene = drawComposition(rng, [look], ALONE);
     const [first, second] = change(look);
     const [one, two] = words(name);
-    const painted = (changed: Look): Composition => ({ ...scene, icons: [{ ...scene.icons[0], ...changed }] });
+    const painted = (changed: IconLook): Composition => ({ ...scene, icons: [{ ...scene.icons[0], ...changed }] });
     return pair(target, name, question(name), [
       { answer: one[0], statement: one[1], scene: painted(first) },
       { answer: two[0], statement: two[1], scene: painted(second) },

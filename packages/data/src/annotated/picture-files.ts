@@ -13,9 +13,10 @@ export class LeadsOut extends FoveaError {}
 
 /** Throws {@link LeadsOut} unless `name` is a plain relative path with forward slashes that climbs nowhere. */
 export function checkName(name: string): void {
-  const isPlain = name.length <= 4096 && !/[\0\\]|^[/~]|^[a-z]:/i.test(name) && name !== '';
-  if (!isPlain || name.split('/').includes('..'))
-    throw new LeadsOut(`The path ${quote(name)} climbs out of its folder; name files by plain paths below it.`);
+  const isPlain = name.length <= 4096 && !/\p{Cc}|\\|^~|^[a-z]:/iu.test(name);
+  const climbs = name.split('/').some((part) => part === '' || part === '.' || part === '..');
+  if (!isPlain || climbs)
+    throw new LeadsOut(`The path ${quote(name)} is refused: it is no plain path below its folder, such as a/b.jpg.`);
 }
 
 export interface Look {

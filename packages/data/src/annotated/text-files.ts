@@ -53,14 +53,14 @@ export function parseJson<T>(text: string, schema: z.ZodType<T>, where: string):
   try {
     value = JSON.parse(text);
   } catch (error) {
-    return fail(`it is not JSON (${(error as Error).message.replace(/\s+/g, ' ').slice(0, 200)})`);
+    return fail(`it is not JSON (${(error as Error).message.replace(/[\p{Cc}\s]+/gu, ' ').slice(0, 200)})`);
   }
   const key = forbiddenKey(text, value);
   if (key) return fail(`it has a key ${quote(key)}`);
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const [issue] = result.error.issues;
-  return fail(`${issue.path.join('.') || 'it'} — ${issue.message}`);
+  return fail(`${issue.path.length > 0 ? quote(issue.path.join('.')) : 'it'} — ${issue.message}`);
 }
 
 const FORBIDDEN = ['__proto__', 'constructor', 'prototype'];

@@ -12,6 +12,7 @@ import {
   count,
   noCounts,
 } from '../../metrics/binary.ts';
+import { ece } from '../../metrics/calibration.ts';
 import { percentileInterval, type Resamples, ratioDraws, resamplesOf, wilson } from '../../statistics.ts';
 import { goldOf } from './yes-no.ts';
 
@@ -27,7 +28,7 @@ const CHANCE: Partial<Record<string, number>> = {
 };
 
 /** At 0 or 1 all resamples are alike, so every metric that ends there gets Wilson's interval over the clusters; not these. */
-const ENDLESS = new Set(['mcc', 'd-prime', 'criterion']);
+const ENDLESS = new Set(['mcc', 'd-prime', 'criterion', 'ece']);
 
 /** A value with its value in every resample. */
 interface Drawn {
@@ -45,8 +46,8 @@ interface SplitRows {
 }
 
 /**
- * Per split: every binary metric, `auroc` of yes over no where answers carry margins, `pair-accuracy` where items are
- * paired. Over splits, as `all`: their means `accuracy-macro` and `f1-macro`; never pooled, since splits repeat questions.
+ * Per split: every binary metric, `auroc` of yes over no and `ece` where answers carry scores, `pair-accuracy` where items
+ * are paired. Over splits, as `all`: their means `accuracy-macro` and `f1-macro`; never pooled, since splits repeat questions.
  */
 export function measureYesNo(suite: string, judged: readonly Judged[], options: MeasureOptions): Result[] {
   if (judged.length === 0) return [];
@@ -81,6 +82,7 @@ export function measureYesNo(suite: string, judged: readonly Judged[], options: 
 const drawSplit = (rows: SplitRows, resamples: Resamples) => ({
   ...drawBinary(rows, resamples),
   auroc: drawAuroc(rows, resamples),
+  ece: calibrationOf(rows),
   'pair-accuracy': drawPairs(rows, resamples),
 });
 
@@ -167,6 +169,19 @@ function drawAuroc({ judged, cluster }: SplitRows, resamples: Resamples): Drawn 
   }
   const value = weightedAuroc(ranked, positive, () => 1);
   return { value, draws, n: rows.length, clusters: new Set(rows.map((row) => row.cluster)).size };
+}
+
+/** Of the rows that carry a confidence; without an interval, because resampling makes an ECE larger than it is. */
+function calibrationOf({ judged }: SplitRows): Drawn | null {
+  const rows = judged.flatMap(({ scored: { confidence, correct } }) =>
+    confidence === null ? [] : [{ confidence, correct }],
+  );
+  if (rows.length === 0) return null;
+  const value = ece(
+    rows.map(({ confidence }) => confidence),
+    rows.map(({ correct }) => correct),
+  );
+  return { value, draws: new Float64Array(), n: rows.length, clusters: 0 };
 }
 
 /** Share of pairs with all of their questions right; a pair lies in one cluster. */
