@@ -62,6 +62,8 @@ function podFaults(pod) {
     must(security.allowPrivilegeEscalation === false, 'its processes may gain privileges');
     must(security.capabilities?.drop?.includes('ALL'), 'it keeps capabilities');
     must(resources.requests?.cpu && resources.requests?.memory && resources.limits?.memory, 'it names no resources');
+    const grace = Number(env.find(({ name }) => name === 'FOVEA_GRACE_MS')?.value ?? 0) / 1000;
+    must(grace < pod.terminationGracePeriodSeconds, 'its engines may take longer to stop than its pod');
     for (const { name } of volumeMounts) must(volumes.has(name), `its mount ${name} is no volume`);
     for (const { name, value } of env)
       must(!(value && /PASSWORD|SECRET|TOKEN|REDIS_URL/.test(name)), `its ${name} is written in clear text`);

@@ -1,7 +1,7 @@
 // Finds the checkpoint that a person means: an id or its first characters, or a role of a run, newest first.
 
 import { FoveaError, hasCheckpoint, type Store } from '@fovea/artifacts';
-import { committedRounds, listRuns, prunedRef, prunedRounds, type RunRecord } from '@fovea/jobs';
+import { committedRounds, listRuns, prunedRef, prunedRounds, type RunRecord, readRun } from '@fovea/jobs';
 
 export interface FoundCheckpoint {
   id: string;
@@ -50,9 +50,10 @@ export async function findCheckpoint(store: Store, what: string, runId?: string)
 
 /** All committed checkpoints, oldest run first, in the order of their tracks. */
 async function allCheckpoints(store: Store, runId?: string): Promise<FoundCheckpoint[]> {
-  const runs = (await listRuns(store)).filter((run) => runId === undefined || run.id === runId);
-  if (runId !== undefined && runs.length === 0)
-    throw new FoveaError(`There is no run "${runId}"; \`npx fovea runs\` lists them.`);
+  const runs =
+    runId === undefined
+      ? await listRuns(store, (_run, error) => console.error(error.message))
+      : [await readRun(store, runId)];
   runs.sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
   const found: FoundCheckpoint[] = [];
   for (const run of runs) {

@@ -102,6 +102,8 @@ test('weights that are gone are a sentence, and a completed run stays as it is',
   const gone = run.checkpoints.find(
     (each: { track: string; round: number }) => each.track === 'aligned' && each.round === 0,
   );
+  expect(gone.pruned).toBe(true);
+  expect(run.checkpoints.at(-1).pruned).toBe(false);
   const home = { FOVEA_HOME: dir };
   const evaluated = await fleet.home.fovea(['eval', '--checkpoint', gone.id], home).ended;
   expect(evaluated).toMatchObject({ code: 2, err: expect.stringContaining('are gone: the run') });

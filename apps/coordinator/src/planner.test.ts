@@ -292,7 +292,12 @@ test('a score that fails does not stop the training, and fails the run at its en
   await commit('aligned', 0, 1);
   await commit('control', 0, 1);
   one.noticed(idOf('score-trunk-2'));
-  expect(await one.reconcile()).toEqual({ state: 'failed', message: 'no', user: false });
+  expect(await one.reconcile()).toEqual({
+    state: 'failed',
+    message:
+      "The score of round 2 of trunk could not be done: no; the whole error stands in the run's log; mend its cause, then resume the run.",
+    user: false,
+  });
 });
 
 test('a round whose ref is taken away after its commit is trained again', async () => {

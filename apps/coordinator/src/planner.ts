@@ -8,7 +8,6 @@ import {
   committedRounds,
   DEFAULT_PRIORITY,
   type Fleet,
-  failureOf,
   faultPoint,
   JOB_VERSION,
   type JobBook,
@@ -33,6 +32,7 @@ import {
 import { planOf, type Round, type Track } from '@fovea/recipe';
 import { inject } from '@fovea/trackers/traces';
 import type { Job } from 'bullmq';
+import { reasonOf } from './failure.ts';
 import { judgeRetention } from './gate.ts';
 
 export interface PlannerOptions {
@@ -278,8 +278,7 @@ export class Planner {
 
   /** A failed job is the run's failure, unless it was only stale, or asked for by a worker that is gone. */
   async #again(job: Job, parent?: Job): Promise<Failure | null> {
-    const reason = job.failedReason || `job ${job.id} failed`;
-    const { message, user, stale } = failureOf(reason);
+    const { message, user, stale } = reasonOf(job);
     const times = (this.#stale.get(job.id!) ?? 0) + 1;
     if (!stale || times > MAX_STALE) return { state: 'failed', message, user };
     this.#stale.set(job.id!, times);

@@ -69,8 +69,8 @@ export interface StreamedEvent {
 }
 
 export interface StoreReads {
-  /** Newest first. */
-  runs(): Promise<RunRecord[]>;
+  /** Newest first; `damaged` are the ids of those whose record cannot be read. */
+  runs(): Promise<{ runs: RunRecord[]; damaged: string[] }>;
   run(id: string): Promise<RunRecord | null>;
   control(id: string): Promise<Control>;
   rounds(run: RunRecord): Promise<Map<Track, CommittedRound[]>>;

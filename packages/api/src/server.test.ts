@@ -120,6 +120,32 @@ test('runs are listed page by page, and by status', async () => {
   expect((await refused(await api.call('/v1/runs?before=nope')))[0]).toBe(400);
 });
 
+test('a submission that is sent again under its key finds its run, and another recipe under it is refused', async () => {
+  const send = (preset: string, key: string, token = api.tokens.admin) =>
+    api.call('/v1/runs', {
+      method: 'POST',
+      token,
+      body: JSON.stringify({ preset }),
+      headers: { 'content-type': 'application/json', 'idempotency-key': key },
+    });
+  const first = await (await send('smoke', 'nightly-22')).json();
+  expect(await (await send('smoke', 'nightly-22')).json()).toMatchObject({ id: (first as { id: string }).id });
+  expect((await refused(await send('emoji', 'nightly-22')))[0]).toBe(409);
+  const others = [await send('smoke', 'nightly-23'), await send('smoke', 'nightly-22', api.tokens.submit)];
+  for (const other of others) expect(await other.json()).not.toMatchObject({ id: (first as { id: string }).id });
+  expect((await refused(await send('smoke', 'x'.repeat(300))))[0]).toBe(400);
+});
+
+test('a run whose record is damaged hides no other', async () => {
+  const { store, run } = api.fleet;
+  await store.writeRef('runs/broken-1/run.json', { version: 1 });
+  const { runs, damaged } = await get('/v1/runs');
+  expect(damaged).toEqual(['broken-1']);
+  expect(runs.map(({ id }: { id: string }) => id)).toContain(run.id);
+  expect((await refused(await api.call('/v1/runs/broken-1')))[1]).toContain('refs/runs/broken-1/run.json');
+  await store.removeRef('runs/broken-1/run.json');
+});
+
 test('commands change what is wanted of a run, and a refusal is a sentence', async () => {
   const { id } = (await (await submit({ preset: 'smoke' })).json()) as { id: string };
   const command = (name: string) => api.send('POST', `/v1/runs/${id}/${name}`);

@@ -36,7 +36,11 @@ export function storeReads(store: Store): StoreReads {
     );
   };
   return {
-    runs: () => listRuns(store),
+    async runs() {
+      const damaged: string[] = [];
+      const runs = await listRuns(store, (id) => damaged.push(id));
+      return { runs, damaged: damaged.sort() };
+    },
     run: async (id) => ((await store.readRef(runRef(id))) === null ? null : readRun(store, id)),
     async control(id) {
       const control = await readControl(store, id);

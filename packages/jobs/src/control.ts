@@ -163,10 +163,15 @@ const isOver = ({ status }: RunRecord) => status === 'completed' || status === '
 
 /**
  * Takes runs up from the store alone, as after Redis lost everything: a run that has not ended, or the one that is named,
- * begins a new session, whoever drove it before. Rounds whose data is gone are forgotten and trained again.
+ * begins a new session, whoever drove it before. Rounds whose data is gone are forgotten and trained again; runs whose
+ * record is damaged are left as they are, and told to `onDamaged`.
  */
-export async function rebuildRuns(fleet: Fleet, runId?: string): Promise<{ run: string; dropped: string[] }[]> {
-  const runs = runId === undefined ? await listRuns(fleet.store) : [await readRun(fleet.store, runId)];
+export async function rebuildRuns(
+  fleet: Fleet,
+  runId?: string,
+  onDamaged: (run: string, error: FoveaError) => void = () => {},
+): Promise<{ run: string; dropped: string[] }[]> {
+  const runs = runId === undefined ? await listRuns(fleet.store, onDamaged) : [await readRun(fleet.store, runId)];
   const rebuilt: { run: string; dropped: string[] }[] = [];
   for (const run of runs) {
     if (run.status === 'completed' || (runId === undefined && isOver(run))) continue;

@@ -85,6 +85,15 @@ test('a record of another shape is a sentence that names the place', async () =>
   await expect(readRun(store, run.id)).rejects.toThrow(/run\.json in the store is damaged.*at "status"/);
 });
 
+test('one damaged record hides no other run from who is told of it, and stops who must know all', async () => {
+  await store.writeRef('runs/broken-1/run.json', { ...run, status: 'dancing' });
+  const damaged: string[] = [];
+  const runs = await listRuns(store, (id, error) => damaged.push(`${id}: ${error.message}`));
+  expect(runs.map(({ id }) => id)).toEqual([run.id]);
+  expect(damaged).toEqual([expect.stringMatching(/^broken-1: The file refs\/runs\/broken-1\/run\.json .* damaged/)]);
+  await expect(listRuns(store)).rejects.toThrow(/damaged/);
+});
+
 test('a record keeps the hashes of the files that its recipe names, and one of before that is read too', async () => {
   expect(run).not.toHaveProperty('sources');
   const sources = { 'encoder.from': 'a'.repeat(64) };

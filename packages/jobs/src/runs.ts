@@ -89,10 +89,25 @@ export async function updateRun(
   return record;
 }
 
-/** Every run in the store, newest first. */
-export async function listRuns(store: Store): Promise<RunRecord[]> {
+/**
+ * Every run in the store, newest first. One whose record is damaged is left out where `onDamaged` is told of it, and a
+ * FoveaError where nobody is: who throws away what no run needs must know all of them.
+ */
+export async function listRuns(
+  store: Store,
+  onDamaged?: (run: string, error: FoveaError) => void,
+): Promise<RunRecord[]> {
   const refs = (await store.listRefs('runs')).filter((ref) => /^runs\/[^/]+\/run\.json$/.test(ref));
-  const runs = await Promise.all(refs.map(async (ref) => readRun(store, ref.split('/')[1])));
+  const read = async (id: string): Promise<RunRecord[]> => {
+    try {
+      return [await readRun(store, id)];
+    } catch (error) {
+      if (!onDamaged || !(error instanceof FoveaError)) throw error;
+      onDamaged(id, error);
+      return [];
+    }
+  };
+  const runs = (await Promise.all(refs.map((ref) => read(ref.split('/')[1])))).flat();
   return runs.sort((a, b) => (a.createdAt < b.createdAt ? 1 : a.createdAt > b.createdAt ? -1 : a.id < b.id ? 1 : -1));
 }
 

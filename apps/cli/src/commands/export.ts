@@ -17,7 +17,7 @@ import {
 } from '@fovea/alignment';
 import { FoveaError, type Store } from '@fovea/artifacts';
 import { type CommittedRound, committedRounds, type RunRecord } from '@fovea/jobs';
-import type { Recipe } from '@fovea/recipe';
+import { checkSources, type Recipe } from '@fovea/recipe';
 import { runOnnx } from '@fovea/tensor';
 import { philox } from '@fovea/tensor/random';
 import { defineCommand } from 'citty';
@@ -60,6 +60,7 @@ export default defineCommand({
     const store = await openHomeStore(home);
     const checkpoint = await findCheckpoint(store, args.checkpoint, args.run);
     const { recipe } = checkpoint.run;
+    await checkSources(checkpoint.run, { cacheDir: home.cacheDir, hasBegun: true });
     const file = await checkpointWeights(store, checkpoint.id, recipe);
     if (args.weights) {
       const written = await exportWeights(store, checkpoint, file, resolved(args.weights));

@@ -8,6 +8,8 @@ import {
   listRuns,
   MAX_PRIORITY,
   pauseRun,
+  prunedRef,
+  prunedRounds,
   type RunRecord,
   rankRun,
   readControl,
@@ -31,7 +33,15 @@ interface Listed {
   createdAt: string;
   updatedAt: string;
   tracks: { track: string; stage: string; round: number; rounds: number; step: number; checkpoint: string | null }[];
-  checkpoints: { id: string; track: string; stage: string; round: number; step: number }[];
+  checkpoints: {
+    id: string;
+    track: string;
+    stage: string;
+    round: number;
+    step: number;
+    /** Whether the run has let its weights go, as its recipe's `keep` says. */
+    pruned: boolean;
+  }[];
 }
 
 export default defineCommand({
@@ -54,10 +64,16 @@ export default defineCommand({
     if (action !== 'list') return console.log(await steer(home, action, id, args));
     const store = process.env.FOVEA_STORE ? await openStore(process.env.FOVEA_STORE) : await openHomeStore(home);
     const runs: Listed[] = [];
-    for (const run of await listRuns(store)) runs.push(await describe(run, home, store));
+    for (const run of await listRuns(store, complain)) runs.push(await describe(run, home, store));
     console.log(args.json ? JSON.stringify(runs, null, 2) : text(runs));
   },
 });
+
+/** Tells of a run that is left out; the command ends with 1, since it did not do all. */
+function complain(_run: string, error: FoveaError): void {
+  console.error(error.message);
+  process.exitCode = 1;
+}
 
 const ACTIONS = ['list', 'pause', 'resume', 'cancel', 'rank', 'rebuild', 'log'];
 
@@ -80,7 +96,7 @@ async function steer(
   if (action === 'rank' && Object.keys(changes).length === 0)
     throw new FoveaError('`fovea runs rank` needs what to change: --priority, --deadline or both.');
   return withFleet(home, async (fleet) => {
-    if (action === 'rebuild') return rebuilt(await rebuildRuns(fleet, id));
+    if (action === 'rebuild') return rebuilt(await rebuildRuns(fleet, id, complain));
     if (action === 'log')
       return (await readLog(fleet, run, '0', 5000)).lines.map(({ at, text }) => `${at} ${text}`).join('\n');
     if (action === 'pause') await pauseRun(fleet, run);
@@ -115,6 +131,7 @@ async function describe(run: RunRecord, home: Home, store: Awaited<ReturnType<ty
       checkpoint: last?.checkpoint ?? null,
     };
   });
+  const pruned = await prunedRounds(store, run.id);
   const checkpoints = [...committed].flatMap(([track, rounds]) =>
     rounds.map(({ round, record }) => ({
       id: record.checkpoint,
@@ -122,6 +139,7 @@ async function describe(run: RunRecord, home: Home, store: Awaited<ReturnType<ty
       stage: record.stage,
       round: round.round,
       step: record.step,
+      pruned: pruned.has(prunedRef(run.id, track, round.round)),
     })),
   );
   // A record that says "running" while nobody holds its lock was left by a process that was killed.
@@ -146,8 +164,9 @@ function text(runs: Listed[]): string {
   const rows = runs.map((run) => {
     const at = run.tracks.filter((track) => track.round > 0).at(-1);
     const where = at ? `${at.track === 'trunk' ? at.stage : at.track} ${at.round}/${at.rounds}` : '–';
-    const last = run.checkpoints.at(-1)?.id.slice(0, 12) ?? '–';
-    return [run.id, run.recipe, run.status, where, String(run.checkpoints.length), last];
+    const kept = run.checkpoints.filter(({ pruned }) => !pruned);
+    const last = kept.at(-1)?.id.slice(0, 12) ?? '–';
+    return [run.id, run.recipe, run.status, where, String(kept.length), last];
   });
   const failed = runs.filter((run) => run.error !== null).map((run) => `${run.id}: ${run.error}`);
   return [table(['run', 'recipe', 'status', 'round', 'checkpoints', 'last'], rows), ...failed].join('\n');

@@ -162,7 +162,7 @@ async function runToResume(home: Home, store: Store, flags: Flags): Promise<RunR
   let run: RunRecord | undefined;
   if (flags.resume) run = await readRun(store, flags.resume);
   else {
-    const runs = await listRuns(store);
+    const runs = await listRuns(store, (_run, error) => console.error(error.message));
     if (runs.length === 0) throw new FoveaError('There is no run to resume yet: start one with `fovea train`.');
     run = runs.find((each) => each.status !== 'completed') ?? runs[0];
   }

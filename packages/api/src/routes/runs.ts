@@ -1,5 +1,6 @@
 // Runs: what they are and have done, and the commands that add or change one.
 
+import { sha256Hex } from '@fovea/artifacts';
 import { RUN_STATUSES } from '@fovea/jobs';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
@@ -28,7 +29,21 @@ const listQuery = z.strictObject({
 const listAnswer = z.object({
   runs: z.array(summarySchema),
   next: z.string().nullable().describe('What to pass as `before` for the next page.'),
+  damaged: z.array(z.string()).describe('Runs whose record in the store cannot be read; `GET /v1/runs/{id}` says why.'),
 });
+const submitHeaders = z.looseObject({
+  'idempotency-key': z
+    .string()
+    .min(1)
+    .max(200)
+    .optional()
+    .describe(
+      'A word of the caller for this run: the same request sent again finds the run instead of making another.',
+    ),
+});
+/** Of a run that a caller submits under a key; another caller's equal key is another run. */
+const idOf = (caller: string, key: string) =>
+  `run-${sha256Hex(new TextEncoder().encode(JSON.stringify([caller, key]))).slice(0, 16)}`;
 const logQuery = z.strictObject({
   after: z
     .string()
@@ -66,13 +81,14 @@ function listing(plain: FastifyInstance, { backend, roots, cacheDir, limits }: C
       schema: { ...list.about, querystring: listQuery, response: { 200: listAnswer, ...errors } },
     },
     async ({ query: { status, limit, before } }) => {
-      const all = (await backend.runs()).filter((run) => status === undefined || run.status === status);
+      const { runs, damaged } = await backend.runs();
+      const all = runs.filter((run) => status === undefined || run.status === status);
       const at = before === undefined ? -1 : all.findIndex(({ id }) => id === before);
       if (before !== undefined && at < 0)
         throw new ApiError(400, `There is no run "${before}" among these to go on behind.`);
       const page = all.slice(at + 1, at + 1 + limit);
       const next = at + 1 + limit < all.length ? page[page.length - 1].id : null;
-      return { runs: page.map(summaryOf), next };
+      return { runs: page.map(summaryOf), next, damaged };
     },
   );
 
@@ -85,10 +101,23 @@ function listing(plain: FastifyInstance, { backend, roots, cacheDir, limits }: C
       bodyLimit: 2 * MAX_RECIPE_BYTES + 128 * 1024,
       // Weights that a recipe names are hashed first, and may be gigabytes.
       handlerTimeout: 20 * limits.answerMs,
-      schema: { ...submit.about, body: submissionSchema, response: { 201: summarySchema, ...errors } },
+      schema: {
+        ...submit.about,
+        headers: submitHeaders,
+        body: submissionSchema,
+        response: { 201: summarySchema, ...errors },
+      },
     },
     async (request, reply) => {
-      const run = await backend.submit(await recipeOf(request.body, roots, cacheDir));
+      const submission = await recipeOf(request.body, roots, cacheDir);
+      const key = request.headers['idempotency-key'];
+      const id = key && idOf(request.caller?.name ?? '', key);
+      const run = await backend.submit({ ...submission, ...(id && { id }) });
+      if (run.recipeHash !== submission.recipeHash)
+        throw new ApiError(
+          409,
+          `The idempotency key was used for the run ${run.id} of another recipe; take a new one.`,
+        );
       request.log.info({ caller: request.caller?.name, run: run.id }, 'submitted');
       return reply.status(201).header('location', `/v1/runs/${run.id}`).send(summaryOf(run));
     },

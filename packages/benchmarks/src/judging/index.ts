@@ -1,0 +1,29 @@
+// What other packages use to ask suites of subjects and to judge the answers: suites as folders and in memory, subjects,
+// evaluations that can be resumed and judged again, comparisons, gates. Scorecards inside training runs are the package's
+// own entry.
+
+export { corrupt } from '../corruptions/index.ts';
+export { encoderSubject } from '../subjects/encoder.ts';
+export type { JudgedEncoder } from '../subjects/features.ts';
+export { probeSubject } from '../subjects/probe.ts';
+export type { Subject } from '../subjects/subject.ts';
+export type { Draft } from '../suite/draft.ts';
+export type { Item, PictureRef } from '../suite/item.ts';
+export { KINDS, type Kind, type Manifest } from '../suite/manifest.ts';
+export { type ReadSuiteOptions, readSuite } from '../suite/read-suite.ts';
+export type { Suite } from '../suite/suite.ts';
+export { manifestHash, suiteOf } from '../suite/suite-of.ts';
+export { writeSuite } from '../suite/write-suite.ts';
+export { emojiTwins, type TwinOptions, twinReader } from '../twins/index.ts';
+export * from './answers-file.ts';
+export * from './compare.ts';
+export * from './evaluate.ts';
+export * from './gate.ts';
+export * from './judged-run.ts';
+export * from './limit.ts';
+export * from './registry.ts';
+export type { Result } from './result.ts';
+export * from './results.ts';
+export * from './run-folder.ts';
+export * from './run-key.ts';
+export * from './status.ts';
