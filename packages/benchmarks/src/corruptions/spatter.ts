@@ -41,7 +41,9 @@ function waterLight(liquid: Grid, strength: number): Float64Array {
   const depth = bytes(liquid).data;
   const near = distanceToEdges(findEdges(depth, liquid.width, liquid.height, 50, 150), liquid.width, liquid.height);
   const plane = (data: Float64Array): Grid => ({ ...liquid, data });
-  const capped = correlate(plane(near.map((value) => Math.min(20, value))), SUM, 3).data.map((sum) => Math.trunc(sum / 9));
+  const capped = correlate(plane(near.map((value) => Math.min(20, value))), SUM, 3).data.map((sum) =>
+    Math.trunc(sum / 9),
+  );
   const lit = correlate(plane(equalise(capped)), RELIEF, 3).data.map((value) => Math.min(255, Math.max(0, value)));
   const soft = correlate(plane(lit), SUM, 3).data.map((sum) => Math.round(sum / 9));
   const light = soft.map((value, i) => value * depth[i]);
