@@ -3,6 +3,7 @@
 
 import { compareRoles } from './compare.ts';
 import { licencesSection, recipeSection, reconstructionsSection } from './report/back.ts';
+import { benchmarksSection } from './report/benchmarks.ts';
 import { comparisonsSection } from './report/comparisons.ts';
 import { cards, header, howToRead, inShort, stops } from './report/front.ts';
 import { esc, ROLE_NOTES } from './report/html.ts';
@@ -15,6 +16,7 @@ import { finalScorecards, type RunData } from './run-data.ts';
 export function renderReport(data: RunData): string {
   const finals = finalScorecards(data.scorecards);
   const comparisons = compareRoles(finals);
+  const benchmarks = benchmarksSection(finals);
   const moved = trajectoriesSection(data.scorecards);
   const body = [
     header(data),
@@ -25,6 +27,7 @@ export function renderReport(data: RunData): string {
     section('Roles', rolesTable(finals, data, ROLE_NOTES)),
     section('Differences between roles', comparisonsSection(comparisons)),
     section('Scorecards', scoresSection(finals)),
+    benchmarks === '' ? '' : section('Benchmarks', benchmarks),
     moved === '' ? '' : section('Scores over the rounds', moved),
     section('Pictures from the condition', reconstructionsSection(data.reconstructions)),
     section('Training', trainingSection(data)),

@@ -9,7 +9,7 @@ import { Lexer, Parser, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { coverageOf } from './plan.ts';
 import { type Recipe, recipeSchema } from './schema.ts';
-import type { Sources } from './sources.ts';
+import { isJudging, type Sources } from './sources.ts';
 
 const PRESETS = fileURLToPath(new URL('../presets/', import.meta.url));
 const MAX_BYTES = 1 << 20;
@@ -97,7 +97,8 @@ export function recipeHash(recipe: Recipe, sources: Sources = {}): string {
   const { name: _name, eval: _eval, keep: _keep, shards, ...rest } = recipe;
   const { memory: _memory, ...engine } = recipe.engine;
   const decides = { ...rest, engine, ...(shards.max > 1 && { shards }) };
-  const named = Object.keys(sources).length > 0 ? { sources } : {};
+  const deciding = Object.fromEntries(Object.entries(sources).filter(([field]) => !isJudging(field)));
+  const named = Object.keys(deciding).length > 0 ? { sources: deciding } : {};
   return sha256Hex(new TextEncoder().encode(canonicalJson({ ...decides, ...named })));
 }
 

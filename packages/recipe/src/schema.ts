@@ -357,6 +357,14 @@ const evalGate = z.strictObject({
   maxDrop: z.number().min(0).max(100).default(1),
 });
 
+const benchmark = z.union(
+  [
+    z.string().regex(/^emoji(-[a-z0-9]+)*$/),
+    z.strictObject({ path: z.string().min(1), images: z.string().min(1).optional() }),
+  ],
+  { error: 'the name of a built-in suite (`fovea eval suites` lists them), or {path: FOLDER, images: FOLDER}' },
+);
+
 export const recipeSchema = z.strictObject({
   /** Short name, used in the run's id. */
   name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'lower-case letters, digits and dashes, at most 40'),
@@ -380,6 +388,11 @@ export const recipeSchema = z.strictObject({
     .strictObject({
       /** Suites to run; empty for none. */
       suites: z.array(suite).default(['robustvqa', 'retention', 'probes']),
+      /**
+       * Benchmarks beside them: built-in twins by name (`emoji` for all that there are, `emoji-pope`), and folders that
+       * `fovea eval build` wrote, with the user's pictures where they hold none.
+       */
+      benchmarks: z.array(benchmark).max(100).default([]),
       /** Renders per (concept, style) in the in-distribution, R and V2 splits. */
       rendersPerConcept: count.default(2),
       /** Score every n-th round's checkpoint; the first and last of a branch always. */
@@ -424,4 +437,5 @@ export type AlignStage = Extract<Stage, { stage: 'align' }>;
 export type DataConfig = Recipe['data'];
 export type EmojiWorldConfig = Extract<DataConfig, { kind: 'emoji-world' }>;
 export type ImageFolderConfig = Extract<DataConfig, { kind: 'image-folder' }>;
+export type BenchmarkConfig = Recipe['eval']['benchmarks'][number];
 export type Role = (typeof ROLES)[number];

@@ -4,11 +4,14 @@
 
 export { corrupt } from '../corruptions/index.ts';
 export { BUILDERS, type Builder } from '../kinds/builders.ts';
+export { openBenchmarks } from '../open-benchmarks.ts';
+export { choose, scoreBenchmarks } from '../score-benchmarks.ts';
 export { blindSubject } from '../subjects/blind.ts';
 export { detectorSubject } from '../subjects/detector.ts';
 export { encoderSubject } from '../subjects/encoder.ts';
 export type { JudgedEncoder } from '../subjects/features.ts';
 export { languageModelSubject } from '../subjects/language-model.ts';
+export { asItIs, COMPUTED, judgedOf, openCheckpoint } from '../subjects/open-checkpoint.ts';
 export { probeSubject } from '../subjects/probe.ts';
 export type { Subject } from '../subjects/subject.ts';
 export type { Draft } from '../suite/draft.ts';
@@ -19,6 +22,7 @@ export type { Suite } from '../suite/suite.ts';
 export { manifestHash, suiteOf } from '../suite/suite-of.ts';
 export { writeSuite } from '../suite/write-suite.ts';
 export { emojiTwins, type TwinOptions, twinReader } from '../twins/index.ts';
+export { ALL_TWINS, Twins, twinsNamed } from '../twins/open-twins.ts';
 export * from './answers-file.ts';
 export * from './compare.ts';
 export * from './evaluate.ts';
