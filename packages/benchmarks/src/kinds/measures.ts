@@ -20,13 +20,10 @@ export interface Place {
   split: string;
 }
 
-/** Judged items by a key in order of first appearance; those without one are left out. */
-export function grouped(
-  judged: readonly Judged[],
-  keyOf: (judged: Judged) => string | null | undefined,
-): Map<string, Judged[]> {
-  const groups = new Map<string, Judged[]>();
-  for (const one of judged) {
+/** Things by a key, in order of first appearance; those without one are left out. */
+export function grouped<T>(all: readonly T[], keyOf: (one: T) => string | null | undefined): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const one of all) {
     const key = keyOf(one);
     if (key === null || key === undefined) continue;
     const known = groups.get(key);

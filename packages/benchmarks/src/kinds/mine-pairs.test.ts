@@ -1,6 +1,6 @@
 import { philox } from '@fovea/tensor/random';
 import { describe, expect, it } from 'vitest';
-import { type FeatureMatrix, minedDraft, minePairs, minePairsOptions } from './mine-pairs.ts';
+import { type FeatureMatrix, minedDraft, minePairs, minePairsSchema } from './mine-pairs.ts';
 
 /** Random rows; `copies` makes the second of each pair a noisy copy of the first. */
 function rows(n: number, dim: number, seed: number, copies: readonly [number, number, number][] = []): FeatureMatrix {
@@ -85,7 +85,7 @@ describe('minedDraft', () => {
     labels: Array.from({ length: 1300 }, (_, i) => i % 100),
     classes: Array.from({ length: 100 }, (_, i) => `class_${i}`),
     encoders: { confused: 'c', apart: 'd' },
-    options: minePairsOptions.parse({}),
+    options: minePairsSchema.parse({}),
   };
 
   it('asks for each picture by its class name, and leaves out pairs of one class', async () => {

@@ -3,18 +3,22 @@
 
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { FoveaError, sha256Hex } from '@fovea/artifacts';
+import { FoveaError } from '@fovea/artifacts';
+import { PictureFiles } from '@fovea/data';
 import { z } from 'zod';
 import type { Draft } from '../suite/draft.ts';
-import { cleanName, yesNoItems } from './build-robustvqa.ts';
-import { describePictures, type PictureFacts, plainPath, readJson, readText } from './user-files.ts';
+import { parseAs, parseJson } from '../suite/safe-files.ts';
+import { YES_NO_PROMPT_IDS, YES_NO_PROMPTS } from './answers/prompts.ts';
+import { cleanName, ROBUSTVQA_TEXT_TEMPLATE, yesNoItems } from './robustvqa-questions.ts';
+import { lookAtAll, plainPath, readText } from './user-files.ts';
 
-export const robustVqaFileOptions = z.strictObject({
+export const robustVqaFilesSchema = z.strictObject({
   /** The published JSON. */
   file: z.string(),
   /** Folder that the three picture folders are below; picture paths start from it. */
   images: z.string(),
   name: z.string().default('robustvqa'),
+  prompt: z.enum(YES_NO_PROMPT_IDS).default('deem'),
   /** Folders below `images`; where left out, the usual names are tried. */
   folders: z
     .strictObject({ imagenet_a: z.string(), imagenet_r: z.string(), imagenet_v2: z.string() })
@@ -60,27 +64,30 @@ interface Placed extends Entry {
  * in `omitted`; so are entries whose two names are the same word. Throws a {@link FoveaError} for a file that is not of this
  * form, paths that climb, a picture that is asked twice, a set without a folder, and where nothing is left.
  */
-export async function readRobustVqa(given: z.input<typeof robustVqaFileOptions>): Promise<Draft> {
-  const { file, images, name, folders } = robustVqaFileOptions.parse(given);
-  const lists = await listsOf(file);
+export async function readRobustVqa(given: z.input<typeof robustVqaFilesSchema>): Promise<Draft> {
+  const { file, images, name, prompt, folders } = robustVqaFilesSchema.parse(given);
+  const { text, sha256 } = await readText(file);
+  const lists = listsOf(text, file);
+  const pictures = await PictureFiles.open(images);
   const omitted: Draft['omitted'] = [];
   const notes: string[] = [];
   const items: Draft['items'] = [];
   for (const [set, entries] of lists) {
     const folder = await folderOf(set, images, folders[set]);
     const placed = place(set, entries, folder, file);
-    const { found, lost } = await describePictures(
-      images,
+    const { found, lost } = await lookAtAll(
+      pictures,
       placed.map(({ path }) => path),
     );
-    omitted.push(...lost.map((picture) => ({ what: picture.path, reason: picture.reason })));
+    omitted.push(...lost);
     const before = items.length;
-    for (const question of placed) {
-      const picture = found.get(question.path);
+    for (const { path, gt_caption, error_caption } of placed) {
+      const picture = found.get(path);
+      const [right, wrong] = [cleanName(gt_caption), cleanName(error_caption)];
       if (!picture) continue;
-      if (cleanName(question.gt_caption).toLowerCase() === cleanName(question.error_caption).toLowerCase()) {
-        omitted.push({ what: question.path, reason: `both names are "${cleanName(question.gt_caption)}"` });
-      } else items.push(...questionsOf(SETS[set].split, question, picture));
+      if (right.toLowerCase() === wrong.toLowerCase())
+        omitted.push({ what: path, reason: `both names are "${right}"` });
+      else items.push(...yesNoItems({ picture, split: SETS[set].split, right, wrong: [wrong] }));
     }
     notes.push(...notesOf(set, placed, (items.length - before) / 2));
   }
@@ -93,9 +100,9 @@ export async function readRobustVqa(given: z.input<typeof robustVqaFileOptions>)
     name,
     kind: 'robustvqa',
     title: 'RobustVQA: the published questions over ImageNet-A, -R and -V2',
-    source: { builder: 'robustvqa-file', questions: sha256Hex(await readText(file)), filterModel: null },
-    prompt: { id: 'deem', template: '{question} Please anwser yes or no' },
-    textTemplate: 'a photo of a {}',
+    source: { builder: 'robustvqa-files', version: 1, questions: sha256 },
+    prompt: { id: prompt, template: YES_NO_PROMPTS[prompt] },
+    textTemplate: ROBUSTVQA_TEXT_TEMPLATE,
     omitted,
     notes,
     items,
@@ -103,16 +110,11 @@ export async function readRobustVqa(given: z.input<typeof robustVqaFileOptions>)
   };
 }
 
-async function listsOf(file: string): Promise<[SetName, Entry[]][]> {
-  const parsed = document.safeParse(await readJson(file));
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw new FoveaError(
-      `The file "${file}" is not RobustVQA's: ${issue.path.join('.') || 'its top'}: ${issue.message}; it should hold lists imagenet_a, imagenet_r and imagenet_v2 of {file_name, gt_caption, error_caption}.`,
-    );
-  }
+function listsOf(text: string, file: string): [SetName, Entry[]][] {
+  const what = `The file "${file}"`;
+  const lists = parseAs(document, parseJson(text, what), `${what}, which should be RobustVQA's,`);
   return (Object.keys(SETS) as SetName[]).flatMap((set): [SetName, Entry[]][] => {
-    const entries = parsed.data[set];
+    const entries = lists[set];
     return entries ? [[set, entries]] : [];
   });
 }
@@ -147,16 +149,6 @@ export function classIndex(folder: string, where: string): number {
   throw new FoveaError(
     `The folder "${folder}" in "${where}" is no class index of ImageNet-V2, such as 0 or 999; check the file.`,
   );
-}
-
-function questionsOf(
-  split: string,
-  { path, gt_caption, error_caption }: Placed,
-  picture: PictureFacts,
-): Draft['items'] {
-  const [right, wrong] = [cleanName(gt_caption), cleanName(error_caption)];
-  const base = { id: `${split}/${path}`, split, cluster: path, pictures: [{ kind: 'file' as const, ...picture }] };
-  return yesNoItems(base, right, wrong, { label: right, distractor: wrong });
 }
 
 /**

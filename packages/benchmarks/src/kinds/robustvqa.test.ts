@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Answer } from '../judging/answer.ts';
 import type { Draft } from '../suite/draft.ts';
 import type { Item } from '../suite/item.ts';
-import { buildRobustVqa } from './build-robustvqa.ts';
+import { askRobustVqa } from './build-robustvqa.ts';
 import { classIndex, readRobustVqa } from './read-robustvqa.ts';
 import { robustVqa } from './robustvqa.ts';
 import { emptyFolder, measured, opened, scores, text, writePictures } from './testing-kinds.ts';
@@ -133,13 +133,13 @@ describe('readRobustVqa', () => {
 
   const wrong = (file_name: string) => ({ imagenet_v2: [{ file_name, gt_caption: 'a', error_caption: 'b' }] });
   it.each([
-    ['a path that climbs out', wrong('imagenetv2/../../etc/passwd'), 'does not stay below its folder'],
-    ['an absolute path', wrong('/imagenetv2/1/a.jpg'), 'does not stay below its folder'],
-    ['a path of one part', wrong('a.jpg'), 'does not stay below its folder'],
+    ['a path that climbs out', wrong('imagenetv2/../../etc/passwd'), 'is refused'],
+    ['an absolute path', wrong('/imagenetv2/1/a.jpg'), 'is refused'],
+    ['a path of one part', wrong('a.jpg'), 'is refused'],
     ['a V2 folder that is no class index', wrong('imagenetv2/n01/a.jpg'), 'no class index of ImageNet-V2'],
     ['a picture asked twice', { imagenet_a: [FILE.imagenet_a[0], FILE.imagenet_a[0]] }, 'asks of the picture'],
-    ['an unknown list', { imagenet_c: [] }, 'is not RobustVQA'],
-    ['an unknown field', { imagenet_a: [{ ...FILE.imagenet_a[0], extra: 1 }] }, 'imagenet_a.0: Unrecognized key'],
+    ['an unknown list', { imagenet_c: [] }, 'Unrecognized key: "imagenet_c"'],
+    ['an unknown field', { imagenet_a: [{ ...FILE.imagenet_a[0], extra: 1 }] }, 'at "imagenet_a.0": Unrecognized key'],
     ['a prototype', '{"__proto__": {}, "imagenet_a": []}', 'has the key "__proto__"'],
     ['no JSON', '{', 'is not JSON'],
     ['nothing to ask', { imagenet_a: [] }, 'leaves nothing to ask'],
@@ -217,9 +217,11 @@ describe('RobustVQA', () => {
       width: 6,
       height: 4,
       label: i % 5,
+      split: 'all',
     }));
     const classes = ['a', 'b', 'c', 'd', 'e'];
-    const four = await buildRobustVqa({ distractor: 'random', format: 'mcq4', rotations: true }, { pictures, classes });
+    const recipe = { distractor: 'random', format: 'mcq4', rotations: true } as const;
+    const four = { ...draft, ...(await askRobustVqa(recipe, { pictures, classes })) };
     const gold = ({ ask }: Item) => (ask.kind === 'choice' ? ask.gold : -1);
     const always = measured(four, robustVqa, () => say(0, 4));
     expect(always['all-unfiltered accuracy']).toMatchObject({ value: 0.25, n: 36, chance: 0.25 });
