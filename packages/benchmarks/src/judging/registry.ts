@@ -3,6 +3,7 @@
 import { FoveaError } from '@fovea/artifacts';
 import { chair } from '../kinds/chair.ts';
 import { classify, cueConflict } from '../kinds/classify.ts';
+import { corruptions } from '../kinds/corruptions.ts';
 import { mmvp } from '../kinds/mmvp.ts';
 import { mmvpVlm } from '../kinds/mmvp-vlm.ts';
 import { pope } from '../kinds/pope.ts';
@@ -20,6 +21,7 @@ const KINDS_OF: Partial<Record<Kind, SuiteKind>> = {
   chair,
   classify,
   retrieval,
+  corruptions,
   'cue-conflict': cueConflict,
   probes,
 };
