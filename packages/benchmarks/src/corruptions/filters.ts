@@ -130,11 +130,16 @@ export function zoomMiddle(grid: Grid, factor: number): Grid {
   return { height, width, channels, data };
 }
 
+/** Python's rounding: a half goes to the even neighbour. */
+function roundToEven(value: number): number {
+  return value - Math.floor(value) === 0.5 ? 2 * Math.round(value / 2) : Math.round(value);
+}
+
 /** Source position and the part of the one after it, for each position of the enlarged middle. */
 function zoomTaps(side: number, factor: number): { at: Int32Array; part: Float64Array } {
   const cut = Math.ceil(side / factor);
   const first = (side - cut) >> 1;
-  const count = Math.round(cut * factor);
+  const count = roundToEven(cut * factor);
   const taps = { at: new Int32Array(count), part: new Float64Array(count) };
   for (let i = 0; i < count; i++) {
     const place = Math.min(i * ((cut - 1) / (count - 1)), cut - 1);

@@ -3,17 +3,17 @@
 // appendix E.1) in both its versions, but a picture, its name and its wrong names are one object from the start, never zipped.
 
 import { canonicalJson, FoveaError, sha256Hex } from '@fovea/artifacts';
-import { annotatedSchema, decodePicture, openAnnotated, type Rgb8 } from '@fovea/data';
+import { annotatedSchema, decodePicture, openAnnotated } from '@fovea/data';
 import { philox } from '@fovea/tensor/random';
 import { z } from 'zod';
-import type { JudgedEncoder } from '../subjects/features.ts';
 import type { Draft } from '../suite/draft.ts';
 import { parseAs, parseJson } from '../suite/safe-files.ts';
 import { YES_NO_PROMPT_IDS, YES_NO_PROMPTS } from './answers/prompts.ts';
 import { grouped } from './measures.ts';
+import type { FilterModel, ReadPicture, RunOptions } from './picture-features.ts';
 import { cleanName, fourWayItems, ROBUSTVQA_TEXT_TEMPLATE, yesNoItems } from './robustvqa-questions.ts';
 import { type PictureFacts, readText } from './user-files.ts';
-import { judgePictures, type RunOptions, WrongNames } from './wrong-names.ts';
+import { judgePictures, WrongNames } from './wrong-names.ts';
 
 const recipe = {
   seed: z.int().min(0).max(0xffffffff).default(0),
@@ -46,12 +46,7 @@ export const robustVqaBuildSchema = z.strictObject({
 });
 export type RobustVqaBuild = z.input<typeof robustVqaBuildSchema>;
 
-/** The independent model that chooses; it must not be the one under test (see {@link foilRefusal}). */
-export interface FilterModel {
-  judged: JudgedEncoder;
-  /** Hash of its weights; goes into the manifest. */
-  id: string;
-}
+export type { FilterModel } from './picture-features.ts';
 
 /** A picture and its class, by number. */
 export interface LabelledPicture extends PictureFacts {
@@ -66,7 +61,8 @@ export interface RobustVqaSource {
   classes: readonly string[];
   /** Group of each class; needed for `sibling`. */
   groups?: readonly string[];
-  filter?: FilterModel & { read(picture: PictureFacts): Promise<Rgb8> };
+  /** It must not be the one under test; see {@link foilRefusal}. */
+  filter?: FilterModel & { read: ReadPicture };
 }
 
 /** One picture with the wrong classes that it is asked with. */
@@ -96,7 +92,7 @@ export async function buildRobustVqa(
       );
     return { ...image, label: classes.indexOf(label), split };
   });
-  const read = async ({ path }: PictureFacts) => decodePicture(await source.read(path), { where: path });
+  const read: ReadPicture = async ({ path }) => decodePicture(await source.read(path), { where: path });
   const grouped = groups === undefined ? undefined : await groupsOf(groups, classes);
   const asked = await askRobustVqa(
     rest,

@@ -11,7 +11,6 @@ export interface Unit {
   correct: boolean;
   unknown: number;
   errors: number;
-  members: readonly Judged[];
 }
 
 /** Where a result stands. */
@@ -33,28 +32,29 @@ export function grouped<T>(all: readonly T[], keyOf: (one: T) => string | null |
   return groups;
 }
 
+const isRight = ({ scored }: Judged): boolean => scored.correct === 1;
+
 /** Every item on its own. */
-export function unitsOf(judged: readonly Judged[], isCorrect = (one: Judged) => one.scored.correct === 1): Unit[] {
-  return judged.map((one) => unit([one], isCorrect(one)));
-}
+export const unitsOf = (judged: readonly Judged[], isCorrect = isRight): Unit[] =>
+  judged.map((one) => unit([one], isCorrect(one)));
 
 /** Items that share `pair`, right when all of them are. */
-export function pairsOf(judged: readonly Judged[], isCorrect = (one: Judged) => one.scored.correct === 1): Unit[] {
-  return [...grouped(judged, ({ item }) => item.pair).values()].map((members) =>
-    unit(members, members.every(isCorrect)),
-  );
+export const pairsOf = (judged: readonly Judged[], isCorrect = isRight): Unit[] =>
+  wholes(judged, ({ item }) => item.pair, isCorrect);
+
+/** Items that share a key, right when all of them are. */
+export function wholes(
+  judged: readonly Judged[],
+  keyOf: (one: Judged) => string | undefined,
+  isCorrect = isRight,
+): Unit[] {
+  return [...grouped(judged, keyOf).values()].map((members) => unit(members, members.every(isCorrect)));
 }
 
 /** A whole with its own verdict, in the cluster of its first member. */
 export function unit(members: readonly Judged[], correct: boolean): Unit {
-  const count = (label: string) => members.filter(({ scored }) => scored.label === label).length;
-  return {
-    cluster: members[0].item.cluster,
-    correct,
-    unknown: count('unknown'),
-    errors: count('error'),
-    members,
-  };
+  const labelled = (label: string) => members.filter(({ scored }) => scored.label === label).length;
+  return { cluster: members[0].item.cluster, correct, unknown: labelled('unknown'), errors: labelled('error') };
 }
 
 /**

@@ -97,6 +97,6 @@ describe('minedDraft', () => {
     expect(first.ask).toEqual({ kind: 'pick', text: 'class 3', gold: 0 });
     expect(second.ask).toEqual({ kind: 'pick', text: 'class 0', gold: 1 });
     expect(first.pictures).toEqual(second.pictures);
-    expect(() => minedDraft([{ a: 5, b: 105, similar: 1, different: 0 }], source)).toThrow('No pair of 1');
+    expect(() => minedDraft([{ a: 5, b: 105, similar: 1, different: 0 }], source)).toThrow('None of 1 pairs');
   });
 });

@@ -188,9 +188,11 @@ export function minedDraft(pairs: readonly MinedPair[], source: MinedSource): Dr
   const nameOf = (row: number) => names[labels[row]];
   const asked = pairs.filter(({ a, b }) => nameOf(a).toLowerCase() !== nameOf(b).toLowerCase());
   if (asked.length === 0) {
-    throw new FoveaError(
-      `No pair of ${pairs.length} shows two classes, so none can be asked about by name; lower "above" or raise "below".`,
-    );
+    const why =
+      pairs.length === 0
+        ? `No two pictures of ${pictures.length} are alike to the one encoder and different to the other`
+        : `None of ${pairs.length} pairs shows two classes, so none can be asked about by name`;
+    throw new FoveaError(`${why}; lower "above", raise "below" or bring more pictures.`);
   }
   const left = pairs.length - asked.length;
   return {

@@ -1,4 +1,4 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { wilson } from '../statistics.ts';
@@ -103,6 +103,18 @@ describe('MMVP-VLM', () => {
     await expect(buildMmvpVlm({ folder: other })).rejects.toThrow('cannot be read');
   });
 
+  it('refuses a type that climbs out of its folder, and a picture that a link leads out to', async () => {
+    const other = await emptyFolder();
+    await writeFile(path.join(other, 'Questions.csv'), csv(['1,../../etc,a', '2,../../etc,b']));
+    await mkdir(path.join(other, 'MLLM_VLM Images', 'T'), { recursive: true });
+    await expect(buildMmvpVlm({ folder: other })).rejects.toThrow('it climbs out of the folder');
+    await writeFile(path.join(other, 'Questions.csv'), csv(['1,T,a', '2,T,b']));
+    for (const id of [1, 2])
+      await symlink(path.join(folder, 'Questions.csv'), path.join(other, 'MLLM_VLM Images', 'T', `${id}.jpg`));
+    await expect(buildMmvpVlm({ folder: other })).rejects.toThrow('leads out of its folder');
+    await rm(other, { recursive: true });
+  });
+
   it('takes a tie, also between the two pictures, for wrong', () => {
     const results = measured(draft, mmvpVlm, () => scores(0.25, 0.25));
     expect(results['all accuracy']).toMatchObject({ value: 0, unknown: 270 });
@@ -122,12 +134,22 @@ describe('MMVP-VLM', () => {
 
   // DIVA's table (arXiv 2407.20171): an average of nine patterns is a number of pairs of 135.
   it.each([
-    ['OpenAI L/14 224', [2, 2, 3, 3, 2, 8, 3, 1, 2], 26, 19.3],
-    ['+ DIVA', [2, 3, 6, 1, 3, 8, 7, 3, 2], 35, 25.9],
-    ['OpenAI L/14 336', [0, 3, 6, 3, 1, 3, 5, 1, 5], 27, 20.0],
+    ['OpenAI L 224', [2, 2, 3, 3, 2, 8, 3, 1, 2], 26, 19.3],
+    ['OpenAI L 224 + DIVA', [2, 3, 6, 1, 3, 8, 7, 3, 2], 35, 25.9],
+    ['OpenAI L 336', [0, 3, 6, 3, 1, 3, 5, 1, 5], 27, 20.0],
+    ['OpenAI L 336 + DIVA', [4, 3, 5, 2, 2, 7, 4, 1, 6], 34, 25.2],
+    ['MetaCLIP L', [2, 1, 10, 1, 5, 7, 3, 1, 2], 32, 23.7],
+    ['MetaCLIP L + DIVA', [1, 1, 9, 0, 4, 10, 3, 3, 6], 37, 27.4],
+    ['MetaCLIP H', [1, 2, 9, 2, 1, 8, 4, 2, 5], 34, 25.2],
+    ['MetaCLIP H + DIVA', [2, 3, 8, 5, 2, 10, 5, 2, 6], 43, 31.9],
+    ['SigLIP 224', [4, 3, 8, 6, 3, 10, 6, 3, 8], 51, 37.8],
+    ['SigLIP 224 + DIVA', [2, 4, 9, 7, 2, 11, 8, 4, 8], 55, 40.7],
     ['SigLIP 384', [3, 4, 9, 5, 2, 10, 5, 4, 8], 50, 37.0],
     ['SigLIP 384 + DIVA', [4, 5, 8, 4, 2, 12, 6, 4, 7], 52, 38.5],
+    ['DFN 224', [3, 4, 11, 4, 4, 10, 7, 2, 8], 53, 39.3],
     ['DFN 224 + DIVA', [3, 3, 12, 6, 7, 10, 7, 3, 8], 59, 43.7],
+    ['DFN 378', [2, 3, 8, 5, 4, 10, 6, 3, 6], 47, 34.8],
+    ['DFN 378 + DIVA', [4, 4, 8, 5, 4, 11, 4, 2, 9], 51, 37.8],
   ])('gives the published average of %s from its pairs by pattern', (_, right, pairs, percent) => {
     const results = measured(
       draft,

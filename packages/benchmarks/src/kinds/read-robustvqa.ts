@@ -54,6 +54,9 @@ const SETS = {
 } as const;
 type SetName = keyof typeof SETS;
 
+const FOIL =
+  "CLIP ViT-L/14 at 336 pixels chose these questions: an encoder that is tuned from it will seem to improve by any change; set a split of buildRobustVqa's beside, whose wrong names no model chose.";
+
 /** A question with its picture's path below `images`. */
 interface Placed extends Entry {
   path: string;
@@ -70,7 +73,7 @@ export async function readRobustVqa(given: z.input<typeof robustVqaFilesSchema>)
   const lists = listsOf(text, file);
   const pictures = await PictureFiles.open(images);
   const omitted: Draft['omitted'] = [];
-  const notes: string[] = [];
+  const notes = [FOIL];
   const items: Draft['items'] = [];
   for (const [set, entries] of lists) {
     const folder = await folderOf(set, images, folders[set]);
@@ -132,9 +135,9 @@ async function folderOf(set: SetName, images: string, given: string | undefined)
 function place(set: SetName, entries: readonly Entry[], folder: string, where: string): Placed[] {
   const seen = new Set<string>();
   return entries.map((one) => {
-    const parts = plainPath(one.file_name, where).split('/');
-    if (parts.length < 2) plainPath(`/${one.file_name}`, where);
-    const [group, file] = parts.slice(-2);
+    const [group, file] = plainPath(one.file_name, where).split('/').slice(-2);
+    if (file === undefined)
+      throw new FoveaError(`The picture path "${group}" in "${where}" names no class folder; take the published file.`);
     if (set === 'imagenet_v2') classIndex(group, where);
     const path = plainPath(`${folder}/${group}/${file}`, where);
     if (seen.has(path)) throw new FoveaError(`The file "${where}" asks of the picture "${path}" twice; remove one.`);
@@ -164,10 +167,10 @@ function notesOf(set: SetName, placed: readonly Placed[], asked: number): string
   }
   const torn = [...names.values()].filter((known) => known.size > 1).length;
   const { split, all } = SETS[set];
-  const notes = [`${split}: ${placed.length} pictures of ${all}, ${asked} asked`];
+  const notes = [`${split}: ${placed.length} pictures of the published ${all}, ${asked} asked.`];
   if (torn > 0) {
     notes.push(
-      `WARNING: in ${torn} of ${names.size} folders of ${split} pictures of one class have different right names; the file seems to come from the generator that misaligns pictures and names, and its scores mean nothing`,
+      `WARNING: in ${torn} of ${names.size} folders of ${split} pictures of one class have different right names; the file seems to come from the generator that misaligns pictures and names, and its scores mean nothing.`,
     );
   }
   return notes;

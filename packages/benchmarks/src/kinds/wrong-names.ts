@@ -3,22 +3,9 @@
 
 import { FoveaError } from '@fovea/artifacts';
 import type { Rng } from '@fovea/tensor/random';
-import type { Progress } from '../image-text-encoder.ts';
 import { namesOf, similarities } from '../scoring.ts';
-import { CHUNK, Features } from '../subjects/features.ts';
-import type { Shown } from '../subjects/subject.ts';
-import { inLanes } from '../suite/safe-files.ts';
 import type { LabelledPicture, RobustVqaSource } from './build-robustvqa.ts';
-
-export interface RunOptions {
-  progress?: (event: Progress) => void;
-  signal?: AbortSignal;
-}
-
-/** Pictures decoded at once. */
-const LANES = 4;
-/** Of decoded pictures that wait for their turn together. */
-const MOST_BYTES = 2 ** 29;
+import { eachFeature, type RunOptions } from './picture-features.ts';
 
 /** What the filter model thinks of one picture. */
 export interface Verdict {
@@ -34,44 +21,23 @@ export async function judgePictures(
   names: readonly string[],
   pictures: readonly LabelledPicture[],
   wrongNames: WrongNames,
-  { progress, signal }: RunOptions,
+  run: RunOptions,
 ): Promise<Verdict[]> {
-  const { encoder } = judged;
+  const { dim } = judged.encoder;
   const { mask } = wrongNames;
   const texts = await namesOf(
-    encoder,
+    judged.encoder,
     mask.map((label) => names[label]),
   );
-  const features = new Features(judged);
   const scores = new Float64Array(mask.length);
   const verdicts: Verdict[] = [];
-  for (let first = 0; first < pictures.length; first = verdicts.length) {
-    signal?.throwIfAborted();
-    const chunk = pictures.slice(first, first + chunkFrom(pictures, first));
-    const shown = await inLanes(chunk, LANES, async (picture): Promise<Shown> => {
-      return { key: picture.sha256, pixels: await read(picture) };
-    });
-    (await features.of(shown)).forEach((feature, i) => {
-      similarities(feature, 0, texts, encoder.dim, mask.length, scores);
-      if (scores.some(Number.isNaN))
-        throw new FoveaError(`The filter model's features of "${chunk[i].path}" are not finite; choose another one.`);
-      verdicts.push(wrongNames.judge(chunk[i].label, scores));
-    });
-    progress?.({ step: verdicts.length, steps: pictures.length, text: 'choosing wrong names' });
-  }
+  await eachFeature(judged, pictures, read, { ...run, text: 'choosing wrong names' }, (feature, i) => {
+    similarities(feature, 0, texts, dim, mask.length, scores);
+    if (scores.some(Number.isNaN))
+      throw new FoveaError(`The filter model's features of "${pictures[i].path}" are not finite; choose another one.`);
+    verdicts.push(wrongNames.judge(pictures[i].label, scores));
+  });
   return verdicts;
-}
-
-/** Pictures from `first` on that are encoded together: at least one, and no more than memory bears. */
-function chunkFrom(pictures: readonly LabelledPicture[], first: number): number {
-  let bytes = 0;
-  let count = 0;
-  for (const { width, height } of pictures.slice(first, first + CHUNK)) {
-    bytes += 3 * width * height;
-    if (count > 0 && bytes > MOST_BYTES) break;
-    count++;
-  }
-  return count;
 }
 
 /** Wrong answers of a question: three of four at most. */
