@@ -1,6 +1,7 @@
 // What other packages use of the benchmarks: scoring a checkpoint, comparing scorecards, and writing a run's summary and
 // report. Internals (plans of questions, probes, drawings) are imported from their files by tests only.
 
+export * from './branch-gates.ts';
 export * from './compare.ts';
 export * from './image-text-encoder.ts';
 export * from './judging/compare.ts';
@@ -9,18 +10,6 @@ export * from './judging/judged-run.ts';
 export { MACRO } from './judging/paired.ts';
 export { evalMarkdown } from './judging/report/markdown.ts';
 export { type EvalReport, renderEvalReport, resultLines } from './judging/report/report.ts';
-export * from './kinds/build-chair.ts';
-export * from './kinds/build-classify.ts';
-export * from './kinds/build-corruptions.ts';
-export * from './kinds/build-cue-conflict.ts';
-export * from './kinds/build-retrieval.ts';
-export { chair } from './kinds/chair.ts';
-export { classify, cueConflict } from './kinds/classify.ts';
-export { corruptions } from './kinds/corruptions.ts';
-export { COCO_LEXICON } from './kinds/coco-lexicon.ts';
-export { type Lexicon, ObjectMentions } from './kinds/object-mentions.ts';
-export { probes } from './kinds/probes.ts';
-export { retrieval } from './kinds/retrieval.ts';
 export * from './plan.ts';
 export * from './report.ts';
 export * from './run-data.ts';

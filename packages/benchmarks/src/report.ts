@@ -4,7 +4,7 @@
 import { compareRoles } from './compare.ts';
 import { licencesSection, recipeSection, reconstructionsSection } from './report/back.ts';
 import { comparisonsSection } from './report/comparisons.ts';
-import { cards, header, howToRead, inShort } from './report/front.ts';
+import { cards, header, howToRead, inShort, stops } from './report/front.ts';
 import { esc, ROLE_NOTES } from './report/html.ts';
 import { rolesTable, scoresSection, trajectoriesSection } from './report/scores.ts';
 import { STYLE } from './report/style.ts';
@@ -19,6 +19,7 @@ export function renderReport(data: RunData): string {
   const body = [
     header(data),
     inShort(comparisons),
+    stops(data),
     cards(data, finals, comparisons),
     howToRead(data, finals),
     section('Roles', rolesTable(finals, data, ROLE_NOTES)),

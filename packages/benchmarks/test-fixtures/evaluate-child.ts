@@ -10,7 +10,7 @@ const [suiteFolder, folder, delayMs, chunk] = process.argv.slice(2);
 const suite = await readSuite(suiteFolder);
 const subject = new HashSubject('w', Number(delayMs));
 const asked = [{ suite, parts: keyParts(subject, suite) }];
-const document = runDocument(asked, {});
+const document = runDocument(asked, { title: 'hash', request: {} });
 console.log('ready');
 const lock = await holdRunFolder(folder);
 await openRunFolder(folder, document, asked);

@@ -129,6 +129,8 @@ test('a score is named by the checkpoint and all that decides how it is judged',
     scoreKey('c', version, { ...recipe, ...changes }, suites);
   expect(key()).toBe(key({ name: 'other', stages: [] }));
   expect(key()).toBe(key({ eval: { ...recipe.eval, everyRounds: 7 } }));
+  const gates = [{ suite: 'retention' as const, metric: 'top1', maxDrop: 1 }];
+  expect(key()).toBe(key({ eval: { ...recipe.eval, gates } }));
   const others = [
     key({}, '2'),
     key({}, '1', ['probes']),

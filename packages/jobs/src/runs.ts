@@ -32,7 +32,7 @@ export const scoreRef = (key: string) => `scores/${key}.json`;
  * key is never scored twice.
  */
 export function scoreKey(checkpoint: string, suiteVersion: string, recipe: Recipe, suites: readonly string[]): string {
-  const { everyRounds: _rounds, newestOnly: _newest, ...evalConfig } = recipe.eval;
+  const { everyRounds: _rounds, newestOnly: _newest, gates: _gates, ...evalConfig } = recipe.eval;
   return sha256Hex(
     canonicalJson({ checkpoint, suiteVersion, evalConfig: { ...evalConfig, suites }, data: recipe.data }),
   );

@@ -281,6 +281,18 @@ function checkTogether(where: string, recipe: Recipe): void {
     );
   if (align?.stopOn && !recipe.eval.suites.includes('retention'))
     say('is to stop when retention falls, but does not score it; add retention to eval.suites.');
+  const unscored = recipe.eval.gates.find(({ suite }) => !recipe.eval.suites.includes(suite));
+  if (unscored)
+    say(
+      `has a gate on ${unscored.suite}, but does not score it; add ${unscored.suite} to eval.suites, or take it out.`,
+    );
+  const mixed = recipe.eval.gates.find(({ suite, metric }) => (suite === 'probes') !== metric.startsWith('r2-'));
+  if (mixed)
+    say(
+      `has a gate on ${mixed.metric} of ${mixed.suite}, which has no such metric; probes have r2-<target>, the others top1 and twoway.`,
+    );
+  if (recipe.eval.gates.length > 0 && !align)
+    say('has gates and no align stage, so there is no branch to end; take eval.gates out.');
   if (align?.alsoTrains.includes('denoiser') && frozenDenoiser)
     say('trains a denoiser that comes from a folder, which stays frozen; leave it out of alsoTrains.');
   if (recipe.weights !== null && !kinds.includes('align'))

@@ -3,8 +3,16 @@
 // own entry.
 
 export { corrupt } from '../corruptions/index.ts';
+export { foilRefusal } from '../kinds/build-robustvqa.ts';
+export { BUILDERS, type Builder, type BuildHelpers } from '../kinds/builders.ts';
+export type { FilterModel } from '../kinds/picture-features.ts';
+export { answersSubject } from '../subjects/answers.ts';
+export { blindSubject } from '../subjects/blind.ts';
+export { detectorSubject } from '../subjects/detector.ts';
 export { encoderSubject } from '../subjects/encoder.ts';
 export type { JudgedEncoder } from '../subjects/features.ts';
+export { languageModelSubject } from '../subjects/language-model.ts';
+export { serverSubject } from '../subjects/openai.ts';
 export { probeSubject } from '../subjects/probe.ts';
 export type { Subject } from '../subjects/subject.ts';
 export type { Draft } from '../suite/draft.ts';
@@ -15,13 +23,15 @@ export type { Suite } from '../suite/suite.ts';
 export { manifestHash, suiteOf } from '../suite/suite-of.ts';
 export { writeSuite } from '../suite/write-suite.ts';
 export { emojiTwins, type TwinOptions, twinReader } from '../twins/index.ts';
-export * from './answers-file.ts';
 export * from './compare.ts';
 export * from './evaluate.ts';
 export * from './gate.ts';
 export * from './judged-run.ts';
 export * from './limit.ts';
+export * from './read-judged-run.ts';
 export * from './registry.ts';
+export { evalMarkdown } from './report/markdown.ts';
+export { type EvalReport, renderEvalReport, resultLines } from './report/report.ts';
 export type { Result } from './result.ts';
 export * from './results.ts';
 export * from './run-folder.ts';

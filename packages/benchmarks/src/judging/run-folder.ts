@@ -24,6 +24,8 @@ const runSchema = z.strictObject({
   schemaVersion: z.literal(1),
   /** Of all its suites' keys. */
   key: z.string().regex(/^[0-9a-f]{64}$/),
+  /** The subject in words for people. */
+  title: z.string(),
   /** How whoever resumes finds suites and subject again; paths of this machine, so no part of any key. */
   request: z.record(z.string(), z.json()),
   suites: z
@@ -39,7 +41,10 @@ export interface Asked {
 }
 
 /** The document of an evaluation before it has a folder. */
-export function runDocument(asked: readonly Asked[], request: RunDocument['request']): RunDocument {
+export function runDocument(
+  asked: readonly Asked[],
+  { title, request }: Pick<RunDocument, 'title' | 'request'>,
+): RunDocument {
   const suites = asked.map(({ suite, parts }) => ({
     name: suite.manifest.name,
     runKey: runKey(parts),
@@ -49,7 +54,7 @@ export function runDocument(asked: readonly Asked[], request: RunDocument['reque
   if (twice)
     throw new FoveaError(`Two of the suites are called "${twice.name}"; ask them in evaluations of their own.`);
   const key = sha256Hex(canonicalJson(suites.map(({ name, runKey: own }) => [name, own]).sort()));
-  return runSchema.parse({ schemaVersion: 1, key, request, suites });
+  return runSchema.parse({ schemaVersion: 1, key, title, request, suites });
 }
 
 export const suiteFolder = (folder: string, suite: string): string => path.join(folder, suite);

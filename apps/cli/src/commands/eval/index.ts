@@ -9,7 +9,10 @@ const subCommands: Record<string, Load> = {
   run: async () => (await import('./run.ts')).default,
   resume: async () => (await import('./resume.ts')).default,
   rescore: async () => (await import('./rescore.ts')).default,
+  compare: async () => (await import('./compare.ts')).default,
+  report: async () => (await import('./report.ts')).default,
   suites: async () => (await import('./suites.ts')).default,
+  build: async () => (await import('./build.ts')).default,
 };
 
 export default defineCommand({
