@@ -2,7 +2,7 @@
 // K = 1, 2, 4, over several seeds: loss on the fixed pictures with intervals, and what moves between machines. The real
 // trainer and store in one process, without a queue: the shards of a round are computed one after the other.
 //
-//   npm run learning -- [--short] [--recipe emoji] [--seeds 5] [--shards 1,2,4] [--delta fp32,fp16,int8]
+//   npm run learning -- [--short] [--recipe emoji] [--seeds 5] [--first 0] [--shards 1,2,4] [--delta fp32,fp16,int8]
 //                       [--outer average|nesterov] [--round 50] [--set path=value …]
 
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -18,6 +18,7 @@ const { values: given } = parseArgs({
     short: { type: 'boolean', default: false },
     recipe: { type: 'string' },
     seeds: { type: 'string' },
+    first: { type: 'string', default: '0' },
     shards: { type: 'string', default: '1,2,4' },
     delta: { type: 'string' },
     outer: { type: 'string', default: 'average' },
@@ -27,6 +28,7 @@ const { values: given } = parseArgs({
 });
 const preset = given.recipe ?? (given.short ? 'smoke' : 'emoji');
 const seeds = Number(given.seeds ?? (given.short ? 2 : 5));
+const first = Number(given.first);
 const counts = given.shards.split(',').map(Number);
 const deltas = (given.delta ?? (given.short ? 'fp16' : 'fp32,fp16,int8')).split(',');
 
@@ -156,9 +158,9 @@ async function main(): Promise<void> {
   const outcomes = new Map<string, Outcome[]>();
   const bench = new Bench(await openStore(path.join(folder, 'store')), path.join(folder, 'cache'));
   try {
-    for (let seed = 0; seed < seeds; seed++) {
-      const first = await recipeOf(seed, 1, 'fp32');
-      const start = await bench.trunk(first.recipe, first.recipeDir);
+    for (let seed = first; seed < first + seeds; seed++) {
+      const whole = await recipeOf(seed, 1, 'fp32');
+      const start = await bench.trunk(whole.recipe, whole.recipeDir);
       for (const of of counts) {
         for (const delta of of === 1 ? ['fp32'] : deltas) {
           const { recipe, recipeDir } = await recipeOf(seed, of, delta);

@@ -76,6 +76,8 @@ export interface SubjectOptions {
   device?: Device;
   /** Put around every text, see {@link TextTower.describe}; the identity where a benchmark brings its own. */
   prompt?: (name: string) => string;
+  /** Pictures that are encoded together; fewer are padded. @default 128 */
+  batch?: number;
 }
 
 /** A judged encoder. Features are of unit length; rows do not depend on what else is in the batch. */
@@ -83,14 +85,17 @@ export class EncoderSubject {
   readonly dim: number;
   /** Side of the pictures it takes. */
   readonly imageSize: number;
+  /** Pictures that are encoded together. */
+  readonly batch: number;
   readonly vocabulary: string[];
   readonly #images: Program;
   readonly #file: WeightFile;
   readonly #networks: Seeing;
   readonly #prompt?: (name: string) => string;
 
-  private constructor(images: Program, file: WeightFile, networks: Seeing, prompt?: (name: string) => string) {
+  private constructor(images: Program, file: WeightFile, networks: Seeing, { batch = CHUNK, prompt }: SubjectOptions) {
     this.#images = images;
+    this.batch = batch;
     this.#file = file;
     this.#networks = networks;
     this.#prompt = prompt;
@@ -119,8 +124,10 @@ export class EncoderSubject {
     return EncoderSubject.#of(file, { encoder, text, imageSize: height }, options);
   }
 
-  static async #of(file: WeightFile, networks: Seeing, { prompt, ...options }: SubjectOptions) {
-    return new EncoderSubject(await compile(...imageTower(file.weights, networks), options), file, networks, prompt);
+  static async #of(file: WeightFile, networks: Seeing, options: SubjectOptions) {
+    const { threads, device, batch } = options;
+    const images = await compile(...imageTower(file.weights, networks, batch), { threads, device });
+    return new EncoderSubject(images, file, networks, options);
   }
 
   /** What cosines are multiplied by: exp(logit_scale), 100 where the weights have none. */
@@ -133,9 +140,9 @@ export class EncoderSubject {
   async imageFeatures(pixels: Float32Array, n: number): Promise<Float32Array> {
     const size = pixels.length / n;
     const out = new Float32Array(n * this.dim);
-    const chunk = new Float32Array(CHUNK * size);
-    for (let first = 0; first < n; first += CHUNK) {
-      const rows = Math.min(CHUNK, n - first);
+    const chunk = new Float32Array(this.batch * size);
+    for (let first = 0; first < n; first += this.batch) {
+      const rows = Math.min(this.batch, n - first);
       chunk.fill(0).set(pixels.subarray(first * size, (first + rows) * size));
       const { features } = await this.#images.run({ pixels: chunk });
       out.set((features as Float32Array).subarray(0, rows * this.dim), first * this.dim);

@@ -8,6 +8,9 @@ import {
   type RunRecord,
   controlSchema as recordSchema,
   type ScoredCheckpoint,
+  type SweepRecord,
+  type SweepStatus,
+  type Trial,
 } from '@fovea/jobs';
 import type { Track } from '@fovea/recipe';
 import { z } from 'zod';
@@ -79,6 +82,10 @@ export interface StoreReads {
   checkpoint(id: string): Promise<{ manifest: Checkpoint; runs: string[] } | null>;
   /** Of a scorecard that a run has; null for any other hash. */
   scorecard(id: string): Promise<unknown | null>;
+  /** Newest first. */
+  sweeps(): Promise<Sweep[]>;
+  /** With every run that it is made of; null where there is none of that name. */
+  sweep(id: string): Promise<(Sweep & { runs: SweptRun[] }) | null>;
   /** The run's files once it is completed. */
   report(id: string): Promise<{ html(): Promise<Uint8Array>; summary(): Promise<unknown> } | null>;
 }
@@ -100,9 +107,22 @@ export interface FleetReads {
   ready(): Promise<boolean>;
 }
 
+export interface Sweep {
+  record: SweepRecord;
+  status: SweepStatus;
+}
+
+/** A run of a sweep; its status is null while it has not been started. */
+export interface SweptRun extends Pick<Trial, 'point' | 'values' | 'seed'> {
+  id: string;
+  status: string | null;
+}
+
 /** A checked recipe, which is what `createRun` takes, and what the caller wants of its run. */
 export interface Submission
   extends Pick<RunRecord, 'recipe' | 'recipeHash' | 'recipeDir' | 'sources' | 'recipeText' | 'recipeSource'> {
+  /** Of the run; submitting it again finds the run. @default one that is free */
+  id?: string;
   priority?: number;
   deadline?: string;
 }
@@ -115,6 +135,7 @@ export interface Operations {
   cancel(id: string): Promise<void>;
   /** `deadline: null` takes it away. */
   change(id: string, changes: { priority?: number; deadline?: string | null }): Promise<void>;
+  cancelSweep(id: string): Promise<void>;
 }
 
 export interface ApiBackend extends StoreReads, FleetReads, Operations {}

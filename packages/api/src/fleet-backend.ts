@@ -3,6 +3,7 @@
 
 import {
   cancelRun,
+  cancelSweep,
   type Fleet,
   type JobBook,
   listWorkers,
@@ -51,6 +52,7 @@ export function fleetBackend({ fleet, book, suites, metrics, now }: FleetBackend
     pause: (id) => pauseRun(fleet, id),
     resume: (id) => resumeRun(fleet, id),
     cancel: (id) => cancelRun(fleet, id),
+    cancelSweep: (id) => cancelSweep(fleet, id),
     async change(id, changes) {
       await readRun(fleet.store, id);
       await rankRun(fleet, id, changes);

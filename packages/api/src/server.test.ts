@@ -1,10 +1,11 @@
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { readRun } from '@fovea/jobs';
+import { readRun, startTrial, submitSweep, trialsOf } from '@fovea/jobs';
+import { sweepSchema } from '@fovea/recipe';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type TestApi, testApi } from '../test-fixtures/api.ts';
-import { RECIPE_TEXT, REPORT } from '../test-fixtures/fleet.ts';
+import { PREFIX, RECIPE_TEXT, REPORT } from '../test-fixtures/fleet.ts';
 
 let api: TestApi;
 beforeAll(async () => {
@@ -134,6 +135,35 @@ test('a submission that is sent again under its key finds its run, and another r
   const others = [await send('smoke', 'nightly-23'), await send('smoke', 'nightly-22', api.tokens.submit)];
   for (const other of others) expect(await other.json()).not.toMatchObject({ id: (first as { id: string }).id });
   expect((await refused(await send('smoke', 'x'.repeat(300))))[0]).toBe(400);
+});
+
+test('a sweep is told with its runs, started or not, and ended by who may operate', async () => {
+  const { backend, redis, store, run } = api.fleet;
+  const fleet = { redis, store, prefix: PREFIX };
+  const { recipe, recipeDir, recipeText, recipeSource } = run;
+  const sweep = sweepSchema.parse({
+    name: 'rates',
+    recipe: 'smoke',
+    search: 'grid',
+    space: { 'stages.align.lr': [1e-4, 1e-3] },
+    seeds: [3, 4],
+  });
+  const resolved = { recipe, recipeDir, recipeText, recipeSource };
+  const points = [1e-4, 1e-3].map((lr, i) => ({ id: `p${i}`, values: { 'stages.align.lr': lr }, resolved }));
+  const record = await submitSweep(fleet, { sweep, seeds: [3, 4], rungs: [1], points }, new Date('2026-11-03'));
+  await startTrial(fleet, record, trialsOf(record)[1], undefined, new Date('2026-11-03'));
+  expect((await get('/v1/sweeps')).sweeps).toMatchObject([
+    { id: record.id, status: 'running', search: 'grid', points: 2, seeds: [3, 4] },
+  ]);
+  const { runs } = await get(`/v1/sweeps/${record.id}`);
+  expect(runs.map(({ status }: { status: string | null }) => status)).toEqual([null, 'submitted', null, null]);
+  expect(runs[1]).toMatchObject({ seed: 4, point: 0, values: { 'stages.align.lr': 1e-4 } });
+  expect((await refused(await api.call('/v1/sweeps/nope')))[0]).toBe(404);
+  const cancel = (token: string) => api.send('POST', `/v1/sweeps/${record.id}/cancel`, undefined, token);
+  expect((await refused(await cancel(api.tokens.read)))[0]).toBe(403);
+  const ended = await cancel(api.tokens.operate);
+  expect([ended.status, ((await ended.json()) as { status: string }).status]).toEqual([202, 'cancelling']);
+  await backend.cancel(runs[1].id);
 });
 
 test('a run whose record is damaged hides no other', async () => {
@@ -314,7 +344,7 @@ test('the OpenAPI document is valid 3.1 and names every route with its parameter
     .filter(({ url }) => !url.startsWith('/queues'))
     .map(({ method, url }) => `${method} ${url.replace(/:(\w+)/g, '{$1}')}`);
   expect(named.sort()).toEqual(routes.sort());
-  expect(routes).toHaveLength(24);
+  expect(routes).toHaveLength(27);
   const post = document.paths['/v1/runs'].post;
   expect(post.security).toEqual([{ token: [] }]);
   expect(post.requestBody.content['application/json'].schema.properties.set.maxItems).toBe(64);

@@ -14,6 +14,7 @@ import { catalogueRoutes } from './routes/catalogue.ts';
 import { eventRoutes } from './routes/events.ts';
 import { runRoutes } from './routes/runs.ts';
 import { serverRoutes } from './routes/server.ts';
+import { sweepRoutes } from './routes/sweeps.ts';
 
 export interface Limits {
   /** Requests per minute. @defaultValue 600 and 1200 */
@@ -106,7 +107,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
   });
   await guard(app, context);
   await app.register(swagger, { openapi: OPENAPI, transform: jsonSchemaTransform });
-  for (const routes of [serverRoutes, runRoutes, eventRoutes, catalogueRoutes]) {
+  for (const routes of [serverRoutes, runRoutes, sweepRoutes, eventRoutes, catalogueRoutes]) {
     await app.register(async (scope) => routes(scope, context));
   }
   if (options.board) {

@@ -5,13 +5,19 @@ import { isUserError, readCheckpoint, type Store } from '@fovea/artifacts';
 import {
   committedRounds,
   listRuns,
+  listSweeps,
   readControl,
   readRun,
+  readSweep,
   reportRecordSchema,
   reportRef,
   runRef,
   type ScoredCheckpoint,
   scoredSchema,
+  sweepRef,
+  sweepStatus,
+  trialRef,
+  trialsOf,
 } from '@fovea/jobs';
 import { z } from 'zod';
 import type { StoreReads } from './backend.ts';
@@ -61,6 +67,21 @@ export function storeReads(store: Store): StoreReads {
     async scorecard(id) {
       const runs = await index.runsWith('scorecard', id);
       return runs && (await store.has(id)) ? json(id) : null;
+    },
+    async sweeps() {
+      return (await listSweeps(store)).map(({ sweep: record, status }) => ({ record, status }));
+    },
+    async sweep(id) {
+      if ((await store.readRef(sweepRef(id))) === null) return null;
+      const [record, status] = [await readSweep(store, id), await sweepStatus(store, id)];
+      const started = new Set(await store.listRefs(`sweeps/${id}/points`));
+      const runs = await Promise.all(
+        trialsOf(record).map(async ({ n, run, point, values, seed }) => {
+          const isThere = started.has(trialRef(id, n)) && (await store.readRef(runRef(run))) !== null;
+          return { id: run, point, values, seed, status: isThere ? (await readRun(store, run)).status : null };
+        }),
+      );
+      return { record, status, runs };
     },
     async report(id) {
       const report = await read(reportRef(id), reportRecordSchema);

@@ -153,5 +153,6 @@ function backendOf(fleet: Fleet, book: JobBook, told: string[]): ApiBackend {
     resume: noting('resume', backend.resume),
     cancel: noting('cancel', backend.cancel),
     change: noting('change', backend.change),
+    cancelSweep: noting('cancelSweep', backend.cancelSweep),
   };
 }

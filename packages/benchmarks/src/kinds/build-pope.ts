@@ -3,12 +3,12 @@
 // positive's company most (adversarial). Published question files are read by read-pope.ts instead.
 
 import { FoveaError } from '@fovea/artifacts';
-import { annotatedSchema, type Look, openAnnotated } from '@fovea/data';
+import { annotatedSchema, openAnnotated } from '@fovea/data';
 import { permutation, philox } from '@fovea/tensor/random';
 import { z } from 'zod';
 import type { Draft } from '../suite/draft.ts';
 import { YES_NO_PROMPT_IDS, YES_NO_PROMPTS } from './answers/prompts.ts';
-import { POPE_TEXT_TEMPLATE, type PopeQuestion, popeItems, questionText } from './pope-questions.ts';
+import { type PictureFile, POPE_TEXT_TEMPLATE, type PopeQuestion, popeItems, questionText } from './pope-questions.ts';
 
 export const POPE_SPLITS = ['random', 'popular', 'adversarial'] as const;
 export type PopeSplit = (typeof POPE_SPLITS)[number];
@@ -55,7 +55,7 @@ export interface PopeQuestions {
 export async function buildPope(options: PopeBuild): Promise<Draft> {
   const { from, name, prompt, ...rest } = popeBuildSchema.parse(options);
   const set = await openAnnotated(from);
-  const looks = new Map(set.rows.map(({ image: { path, ...look } }): [string, Look] => [path, look]));
+  const looks = new Map(set.rows.map(({ image: { path, ...look } }): [string, PictureFile] => [path, look]));
   const rows = set.rows.map(({ image, objects }) => ({ image: image.path, objects }));
   const { splits, notes } = askPope(rows, rest);
   return {

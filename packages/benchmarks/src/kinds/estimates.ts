@@ -24,6 +24,10 @@ export interface RatioOptions {
   most?: number | null;
 }
 
+/** Clusters times resamples that are held at once, 200 MB; with more clusters there are fewer resamples, but so many. */
+const MOST_DRAWN = 100_000_000;
+const FEWEST = 1000;
+
 /** Measures over the items of one suite or one part of it. */
 export class Estimates {
   readonly judged: readonly Judged[];
@@ -54,19 +58,13 @@ export class Estimates {
   /** The mean of several such ratios, resampled together; null where one of them is. */
   meanOfRatios(parts: readonly ((one: Judged, i: number) => Part)[], options: RatioOptions): Result {
     const { split, metric, chance = null, most = 1, isProportion = false } = options;
-    const resamples = resamplesOf(this.#clusters, this.#options.count, this.#options.seed);
-    const draws = new Float64Array(this.#options.count);
-    let value = 0;
-    let n = 0;
-    for (const part of parts) {
+    const sums = parts.map((part) => {
       const all = this.judged.map(part);
-      const [top, bottom] = [this.#sums(all, 'top'), this.#sums(all, 'bottom')];
-      value += total(top) / total(bottom) / parts.length;
-      n = Math.max(n, all.filter((one) => one.bottom !== 0).length);
-      ratioDraws(top, bottom, resamples).forEach((draw, b) => {
-        draws[b] += draw / parts.length;
-      });
-    }
+      const n = all.filter((one) => one.bottom !== 0).length;
+      return { top: this.#sums(all, 'top'), bottom: this.#sums(all, 'bottom'), n };
+    });
+    const value = sums.reduce((sum, { top, bottom }) => sum + total(top) / total(bottom), 0) / parts.length;
+    const n = Math.max(...sums.map((one) => one.n));
     const isDefined = Number.isFinite(value);
     const isEnd = most !== null && (value === 0 || Math.abs(value - most) < 1e-12);
     const isWilson = isEnd || (isProportion && this.#clusters === n);
@@ -77,7 +75,7 @@ export class Estimates {
       value: isDefined ? value : null,
       n: options.n ?? n,
       ...this.counts(),
-      ci: !isDefined ? null : isWilson ? this.#wilson(value, most ?? 1) : this.#percentile(draws),
+      ci: !isDefined ? null : isWilson ? this.#wilson(value, most ?? 1) : this.#percentile(sums),
       chance,
     };
   }
@@ -93,10 +91,17 @@ export class Estimates {
     return { low: low * most, high: high * most, method: 'wilson', level: 0.95 };
   }
 
-  #percentile(draws: Float64Array): Result['ci'] {
+  #percentile(sums: readonly { top: Float64Array; bottom: Float64Array }[]): Result['ci'] {
+    const { seed } = this.#options;
+    const count = Math.min(this.#options.count, Math.max(FEWEST, Math.floor(MOST_DRAWN / this.#clusters)));
+    const resamples = resamplesOf(this.#clusters, count, seed);
+    const draws = new Float64Array(count);
+    for (const { top, bottom } of sums)
+      ratioDraws(top, bottom, resamples).forEach((draw, b) => {
+        draws[b] += draw / sums.length;
+      });
     const [low, high] = percentileInterval(draws);
     if (!Number.isFinite(low)) return null;
-    const { count, seed } = this.#options;
     return { low, high, method: 'cluster-bootstrap', level: 0.95, resamples: count, seed };
   }
 
@@ -111,7 +116,7 @@ export class Estimates {
 
 const total = (sums: Float64Array): number => sums.reduce((a, b) => a + b, 0);
 
-/** The items of every split in order of appearance, and all of them where there is more than one split. */
+/** The items of every split in order of appearance, and all of them as `all` where there is more than one split. */
 export function bySplit(judged: readonly Judged[]): [split: string, judged: readonly Judged[]][] {
   const splits = new Map<string, Judged[]>();
   for (const one of judged) {
@@ -120,5 +125,5 @@ export function bySplit(judged: readonly Judged[]): [split: string, judged: read
     if (known) known.push(one);
     else splits.set(split, [one]);
   }
-  return splits.size > 1 ? [...splits, ['all', judged]] : [...splits];
+  return splits.size > 1 && !splits.has('all') ? [...splits, ['all', judged]] : [...splits];
 }

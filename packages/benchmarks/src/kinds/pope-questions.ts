@@ -1,8 +1,14 @@
 // POPE's question as an item: its words, the picture, and what an encoder compares instead of reading the question. Both
 // the published files (read-pope.ts) and the builder (build-pope.ts) end here.
 
-import type { Look } from '@fovea/data';
 import type { Draft } from '../suite/draft.ts';
+
+/** A picture's hash and its sides in pixels. */
+export interface PictureFile {
+  sha256: string;
+  width: number;
+  height: number;
+}
 
 export interface PopeQuestion {
   /** Unique in its split. */
@@ -35,7 +41,7 @@ export const POPE_TEXT_TEMPLATE = 'a photo of {}';
  */
 export function popeItems(
   splits: ReadonlyMap<string, readonly PopeQuestion[]>,
-  looks: ReadonlyMap<string, Look>,
+  looks: ReadonlyMap<string, PictureFile>,
 ): { items: Draft['items']; alone: number } {
   const items: Draft['items'] = [];
   let alone = 0;

@@ -1,14 +1,14 @@
 // Reads POPE's published question files: the three of COCO, those of GQA and A-OKVQA, the older one of 2,910 rows, and
 // RePOPE's, which have the same form. Their pictures are the user's. Says what differs from the 3,000 rows of the paper.
 
-import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { FoveaError, sha256Hex } from '@fovea/artifacts';
-import { checkName, LeadsOut, type Look, PictureFiles } from '@fovea/data';
+import { LeadsOut, PictureFiles } from '@fovea/data';
 import { z } from 'zod';
 import type { Draft } from '../suite/draft.ts';
+import { inLanes, linesOf, parseAs, parseJson, pathFault, readBounded } from '../suite/safe-files.ts';
 import { YES_NO_PROMPT_IDS, YES_NO_PROMPTS } from './answers/prompts.ts';
-import { POPE_TEXT_TEMPLATE, type PopeQuestion, popeItems } from './pope-questions.ts';
+import { type PictureFile, POPE_TEXT_TEMPLATE, type PopeQuestion, popeItems } from './pope-questions.ts';
 
 export const popeFilesSchema = z.strictObject({
   /** Question files, one a split: JSON lines of {question_id, image, text, label}. */
@@ -56,7 +56,7 @@ export async function readPope(options: PopeFiles): Promise<Draft> {
   const notes: string[] = [];
   for (const file of files) {
     const base = path.basename(file);
-    const bytes = await readBounded(file);
+    const bytes = await readBounded(file, MOST_BYTES, `The question file "${base}"`);
     const read = parsePopeFile(base, new TextDecoder().decode(bytes));
     if (splits.has(read.split))
       throw new FoveaError(`Two files are of the split "${read.split}", such as "${base}"; make a suite of each.`);
@@ -103,38 +103,21 @@ export function parsePopeFile(base: string, text: string): PopeFile {
 }
 
 function rowsOf(base: string, text: string): Row[] {
+  const what = `The question file "${base}"`;
   const ids = new Set<number>();
   const rows: Row[] = [];
-  for (const [at, line] of text.split('\n').entries()) {
-    if (line.trim() === '') continue;
-    const refuse = (why: string): never => {
-      throw new FoveaError(`The question file "${base}" is refused: line ${at + 1} ${why}; take the published file.`);
-    };
-    const parsed = row.safeParse(parseLine(line, refuse));
-    if (!parsed.success) {
-      const [issue] = parsed.error.issues;
-      refuse(`has a fault at ${issue.path.join('.') || 'its top'}: ${issue.message}`);
-      continue;
-    }
-    const { question_id: id, image } = parsed.data;
-    if (ids.has(id)) refuse(`has the question_id ${id} of an earlier one`);
-    ids.add(id);
-    checkName(image);
-    rows.push(parsed.data);
+  for (const [line, number] of linesOf(text, what)) {
+    const place = `${what}, line ${number},`;
+    const one = parseAs(row, parseJson(line, place), place);
+    const fault = pathFault(one.image);
+    if (fault !== null) throw new FoveaError(`${place} shows "${one.image}", a path that is refused: ${fault}.`);
+    if (ids.has(one.question_id))
+      throw new FoveaError(`${place} has the question_id ${one.question_id} of an earlier one; make ids unique.`);
+    ids.add(one.question_id);
+    rows.push(one);
   }
-  if (rows.length === 0) throw new FoveaError(`The question file "${base}" is refused: it has no questions.`);
+  if (rows.length === 0) throw new FoveaError(`${what} has no questions; take the published file.`);
   return rows;
-}
-
-function parseLine(line: string, refuse: (why: string) => never): unknown {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch {
-    return refuse('is not JSON');
-  }
-  const isObject = typeof value === 'object' && value !== null;
-  return isObject && Object.hasOwn(value as object, '__proto__') ? refuse('has the key "__proto__"') : value;
 }
 
 function oddities(split: string, rows: readonly Row[], questions: readonly PopeQuestion[]): string[] {
@@ -167,13 +150,8 @@ function oddities(split: string, rows: readonly Row[], questions: readonly PopeQ
 
 async function lookAt(questions: readonly PopeQuestion[], pictures: PictureFiles) {
   const names = [...new Set(questions.map(({ image }) => image))];
-  const found = new Array<Look | string>(names.length);
-  const left = names.entries();
-  const lane = async () => {
-    for (const [i, name] of left) found[i] = await pictures.look(name).catch(reasonOf);
-  };
-  await Promise.all(Array.from({ length: LANES }, lane));
-  const looks = new Map<string, Look>();
+  const found = await inLanes(names, LANES, (name) => pictures.look(name).catch(reasonOf));
+  const looks = new Map<string, PictureFile>();
   const omitted: Draft['omitted'] = [];
   names.forEach((what, i) => {
     const one = found[i];
@@ -183,23 +161,8 @@ async function lookAt(questions: readonly PopeQuestion[], pictures: PictureFiles
   return { looks, omitted };
 }
 
+/** What is wrong with one picture; whatever else is wrong ends the reading. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof FoveaError) || error instanceof LeadsOut) throw error;
   return error.message;
-}
-
-async function readBounded(file: string): Promise<Uint8Array> {
-  const fail = (why: string): never => {
-    throw new FoveaError(`The question file "${path.basename(file)}" cannot be read: ${why}; check the path.`);
-  };
-  const handle = await open(file).catch(({ code }) => fail(code === 'ENOENT' ? 'there is no such file' : code));
-  try {
-    const info = await handle.stat();
-    if (!info.isFile()) return fail('it is no file');
-    return info.size > MOST_BYTES
-      ? fail(`it has ${info.size} bytes, more than ${MOST_BYTES}`)
-      : await handle.readFile();
-  } finally {
-    await handle.close();
-  }
 }

@@ -48,8 +48,7 @@ function recalls(split: string, suite: Suite, judged: readonly Judged[], options
       top: ranks[i].toImage.filter(within(k)).length,
       bottom: ranks[i].toImage.length,
     });
-  const chanceToText = (k: number) => mean(ranks.map(({ toImage: own }) => anyWithin(own.length, captions, k)));
-  const chanceToImage = (k: number) => Math.min(1, k / judged.length);
+  const { chanceToText, chanceToImage } = chances(judged);
   return [
     ...KS.map((k) =>
       estimates.ratio(toText(k), { split, metric: `image-to-text-r${k}`, chance: chanceToText(k), isProportion: true }),
@@ -63,6 +62,23 @@ function recalls(split: string, suite: Suite, judged: readonly Judged[], options
       chance: mean([...KS.map(chanceToText), ...KS.map(chanceToImage)]),
     }),
   ];
+}
+
+/** What drawing at random finds in the galleries, one a split, by K. */
+function chances(judged: readonly Judged[]) {
+  const sizes = judged.map(({ item: { ask } }) => (ask.kind === 'retrieve' ? ask.captions.length : 0));
+  const galleries = new Map<string, { pictures: number; captions: number }>();
+  judged.forEach(({ item: { split } }, i) => {
+    const { pictures, captions } = galleries.get(split) ?? { pictures: 0, captions: 0 };
+    galleries.set(split, { pictures: pictures + 1, captions: captions + sizes[i] });
+  });
+  const own = judged.map(({ item: { split } }) => galleries.get(split) as { pictures: number; captions: number });
+  const captions = sizes.reduce((a, b) => a + b, 0);
+  return {
+    chanceToText: (k: number) => mean(sizes.map((size, i) => anyWithin(size, own[i].captions, k))),
+    chanceToImage: (k: number) =>
+      sizes.reduce((sum, size, i) => sum + size * Math.min(1, k / own[i].pictures), 0) / captions,
+  };
 }
 
 const mean = (values: number[]): number => values.reduce((a, b) => a + b, 0) / values.length;

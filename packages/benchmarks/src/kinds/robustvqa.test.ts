@@ -1,11 +1,11 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { sha256Hex } from '@fovea/artifacts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Answer } from '../judging/answer.ts';
 import type { Draft } from '../suite/draft.ts';
 import type { Item } from '../suite/item.ts';
-import { buildRobustVqa } from './build-robustvqa.ts';
+import { askRobustVqa } from './build-robustvqa.ts';
 import { classIndex, readRobustVqa } from './read-robustvqa.ts';
 import { robustVqa } from './robustvqa.ts';
 import { emptyFolder, measured, opened, scores, text, writePictures } from './testing-kinds.ts';
@@ -83,9 +83,10 @@ describe('readRobustVqa', () => {
 
   it('prints counts beside the published ones, and leaves out equal names', () => {
     expect(draft.notes).toEqual([
-      'imagenet-a: 3 pictures of 7500, 3 asked',
-      'imagenet-r: 3 pictures of 30000, 3 asked',
-      'imagenet-v2: 3 pictures of 10000, 2 asked',
+      expect.stringContaining('CLIP ViT-L/14 at 336 pixels chose these questions'),
+      'imagenet-a: 3 pictures of the published 7500, 3 asked.',
+      'imagenet-r: 3 pictures of the published 30000, 3 asked.',
+      'imagenet-v2: 3 pictures of the published 10000, 2 asked.',
     ]);
     expect(draft.omitted).toEqual([{ what: 'imagenetv2/134/z.jpeg', reason: 'both names are "crane"' }]);
   });
@@ -98,18 +99,19 @@ describe('readRobustVqa', () => {
       { ...third, gt_caption: first.gt_caption },
     ];
     const { notes } = await reading({ ...FILE, imagenet_a: shifted });
-    expect(notes[1]).toContain('WARNING: in 1 of 2 folders of imagenet-a');
+    expect(notes[2]).toContain('WARNING: in 1 of 2 folders of imagenet-a');
   });
 
   it('goes on without a lost picture, and names it', async () => {
     const more = { ...FILE, imagenet_r: [...FILE.imagenet_r, entry('imagenet-r/n1/none.jpg', 'cat', 'dog')] };
-    await writeFile(file('imagenet-r/broken.jpg'), Buffer.from('/9j/4AAQ', 'base64'));
-    more.imagenet_r.push(entry('imagenet-r/../imagenet-r/broken.jpg'.replace('../imagenet-r/', ''), 'cat', 'dog'));
+    await mkdir(file('imagenet-r/n2'));
+    await writeFile(file('imagenet-r/n2/broken.jpg'), Buffer.from('/9j/4AAQ', 'base64'));
+    more.imagenet_r.push(entry('imagenet-r/n2/broken.jpg', 'cat', 'dog'));
     const { items, omitted } = await reading(more);
     expect(items).toHaveLength(draft.items.length);
     expect(omitted.map(({ what }) => what)).toEqual([
       'imagenet-r/n1/none.jpg',
-      'imagenet-r/imagenet-r/broken.jpg',
+      'imagenet-r/n2/broken.jpg',
       'imagenetv2/134/z.jpeg',
     ]);
   });
@@ -119,7 +121,12 @@ describe('readRobustVqa', () => {
     await writePictures(other, ['val/2/x.jpeg', 'val/10/y.jpeg']);
     const options = { images: other, folders: { imagenet_v2: 'val' } };
     const { items } = await reading({ imagenet_v2: FILE.imagenet_v2 }, options);
-    expect(items.map(({ cluster }) => cluster)).toEqual(['val/2/x.jpeg', 'val/2/x.jpeg', 'val/10/y.jpeg', 'val/10/y.jpeg']);
+    expect(items.map(({ cluster }) => cluster)).toEqual([
+      'val/2/x.jpeg',
+      'val/2/x.jpeg',
+      'val/10/y.jpeg',
+      'val/10/y.jpeg',
+    ]);
     await expect(reading({ imagenet_v2: FILE.imagenet_v2 }, { images: other })).rejects.toThrow(
       'The pictures of imagenet_v2 are not below',
     );
@@ -128,13 +135,13 @@ describe('readRobustVqa', () => {
 
   const wrong = (file_name: string) => ({ imagenet_v2: [{ file_name, gt_caption: 'a', error_caption: 'b' }] });
   it.each([
-    ['a path that climbs out', wrong('imagenetv2/../../etc/passwd'), 'does not stay below its folder'],
-    ['an absolute path', wrong('/imagenetv2/1/a.jpg'), 'does not stay below its folder'],
-    ['a path of one part', wrong('a.jpg'), 'does not stay below its folder'],
+    ['a path that climbs out', wrong('imagenetv2/../../etc/passwd'), 'is refused'],
+    ['an absolute path', wrong('/imagenetv2/1/a.jpg'), 'is refused'],
+    ['a path of one part', wrong('a.jpg'), 'names no class folder'],
     ['a V2 folder that is no class index', wrong('imagenetv2/n01/a.jpg'), 'no class index of ImageNet-V2'],
     ['a picture asked twice', { imagenet_a: [FILE.imagenet_a[0], FILE.imagenet_a[0]] }, 'asks of the picture'],
-    ['an unknown list', { imagenet_c: [] }, 'is not RobustVQA'],
-    ['an unknown field', { imagenet_a: [{ ...FILE.imagenet_a[0], extra: 1 }] }, 'imagenet_a.0: Unrecognized key'],
+    ['an unknown list', { imagenet_c: [] }, 'Unrecognized key: "imagenet_c"'],
+    ['an unknown field', { imagenet_a: [{ ...FILE.imagenet_a[0], extra: 1 }] }, 'at "imagenet_a.0": Unrecognized key'],
     ['a prototype', '{"__proto__": {}, "imagenet_a": []}', 'has the key "__proto__"'],
     ['no JSON', '{', 'is not JSON'],
     ['nothing to ask', { imagenet_a: [] }, 'leaves nothing to ask'],
@@ -163,7 +170,9 @@ describe('RobustVQA', () => {
   });
 
   it('measures each split by itself, and never a mean over splits that share pictures', () => {
-    const results = measured(draft, robustVqa, (item) => say(item.split === 'imagenet-r' ? 1 - goldOf(item) : goldOf(item)));
+    const results = measured(draft, robustVqa, (item) =>
+      say(item.split === 'imagenet-r' ? 1 - goldOf(item) : goldOf(item)),
+    );
     expect(results['imagenet-a pair-accuracy'].value).toBe(1);
     expect(results['imagenet-r pair-accuracy'].value).toBe(0);
     expect(results['imagenet-v2 accuracy']).toMatchObject({ value: 1, n: 4 });
@@ -173,7 +182,9 @@ describe('RobustVQA', () => {
   it('lets an encoder be right by both questions of a picture or by none', () => {
     // Two-way scores of one picture: the two questions have the same texts in the other order.
     const likes = ({ ask, cluster }: Item) =>
-      ask.kind === 'yesno' && ask.texts ? scores(...ask.texts.map((name) => Number.parseInt(sha256Hex(name + cluster), 16) / 2 ** 256)) : say(0);
+      ask.kind === 'yesno' && ask.texts
+        ? scores(...ask.texts.map((name) => Number.parseInt(sha256Hex(name + cluster), 16) / 2 ** 256))
+        : say(0);
     const results = measured(draft, robustVqa, likes);
     for (const split of ['imagenet-a', 'imagenet-r', 'imagenet-v2'])
       expect(results[`${split} accuracy`].value).toBe(results[`${split} pair-accuracy`].value);
@@ -182,11 +193,17 @@ describe('RobustVQA', () => {
   it('scores words by DEEM’s own rule on request', () => {
     const answer = ({ ask }: Item) => text(ask.kind === 'yesno' && ask.gold === 'yes' ? 'Yes it is' : 'no');
     expect(measured(draft, robustVqa, answer)['imagenet-a accuracy'].value).toBe(1);
-    expect(measured(draft, robustVqa, answer, 'robustvqa-deem')['imagenet-a accuracy']).toMatchObject({ value: 0.5, unknown: 3 });
+    expect(measured(draft, robustVqa, answer, 'robustvqa-deem')['imagenet-a accuracy']).toMatchObject({
+      value: 0.5,
+      unknown: 3,
+    });
   });
 
   it('measures what a base subject knew apart, where items say so', () => {
-    const items = draft.items.map((item) => ({ ...item, meta: { ...item.meta, 'clean-correct': item.cluster === PICTURES[0] } }));
+    const items = draft.items.map((item) => ({
+      ...item,
+      meta: { ...item.meta, 'clean-correct': item.cluster === PICTURES[0] },
+    }));
     const results = measured({ ...draft, items }, robustVqa, (item) =>
       say(item.cluster === PICTURES[0] ? 1 - goldOf(item) : goldOf(item)),
     );
@@ -196,14 +213,24 @@ describe('RobustVQA', () => {
   });
 
   it('takes all turns of a four-way question together', async () => {
-    const pictures = PICTURES.map((name, i) => ({ path: name, sha256: sha256Hex(name), width: 6, height: 4, label: i % 5 }));
+    const pictures = PICTURES.map((name, i) => ({
+      path: name,
+      sha256: sha256Hex(name),
+      width: 6,
+      height: 4,
+      label: i % 5,
+      split: 'all',
+    }));
     const classes = ['a', 'b', 'c', 'd', 'e'];
-    const four = await buildRobustVqa({ distractor: 'random', format: 'mcq4', rotations: true }, { pictures, classes });
+    const recipe = { distractor: 'random', format: 'mcq4', rotations: true } as const;
+    const four = { ...draft, ...(await askRobustVqa(recipe, { pictures, classes })) };
     const gold = ({ ask }: Item) => (ask.kind === 'choice' ? ask.gold : -1);
     const always = measured(four, robustVqa, () => say(0, 4));
     expect(always['all-unfiltered accuracy']).toMatchObject({ value: 0.25, n: 36, chance: 0.25 });
     expect(always['all-unfiltered rotation-accuracy']).toMatchObject({ value: 0, n: 9, chance: 1 / 256 });
-    const once = measured(four, robustVqa, (item) => say(item.id.endsWith('#2') ? (gold(item) + 1) % 4 : gold(item), 4));
+    const once = measured(four, robustVqa, (item) =>
+      say(item.id.endsWith('#2') ? (gold(item) + 1) % 4 : gold(item), 4),
+    );
     expect(once['all-unfiltered accuracy'].value).toBe(0.75);
     expect(once['all-unfiltered rotation-accuracy'].value).toBe(0);
     const words = measured(four, robustVqa, (item) => text(`The answer is ${'ABCD'[gold(item)]}.`));

@@ -100,5 +100,7 @@ function refusal({ manifest: { name, kind }, items }: Suite): string | null {
   if (kind !== 'pope' && kind !== 'chair')
     return `The suite ${name} asks what a detector cannot say; it answers POPE and CHAIR.`;
   const odd = items.find((item) => item.ask.kind !== 'caption' && (item.ask.kind !== 'yesno' || !classOf(item)));
-  return odd ? `The suite ${name} asks of what the detector has no class for (${odd.meta.object}, item ${odd.id}).` : null;
+  return odd
+    ? `The suite ${name} asks of what the detector has no class for (${odd.meta.object}, item ${odd.id}).`
+    : null;
 }

@@ -9,6 +9,8 @@ import type { Shown, SubjectRun } from './subject.ts';
 /** An encoder as benchmarks ask it. */
 export interface JudgedEncoder {
   encoder: ImageTextEncoder & {
+    /** Pictures that it is given at once, always as many: fewer are padded. @default 64 */
+    batch?: number;
     /** Those of the texts, or words of them, that it cannot read; without it, it reads all. */
     unreadable?(texts: readonly string[]): string[];
   };
@@ -22,14 +24,16 @@ export interface JudgedEncoder {
   logitScale?: number;
 }
 
-/** Pictures that are encoded together; fewer are padded, so that the arithmetic is always the same. */
-export const CHUNK = 128;
+/** Pictures that are encoded together: as many as an evaluation has in memory at once, so that little is padded. */
+export const CHUNK = 64;
 /** Features that are kept, the oldest dropped first. */
 const KEPT = 32_768;
 
 export class Features {
   readonly dim: number;
   readonly framing: Framing;
+  /** Pictures that are encoded together; fewer are padded, so that the arithmetic is always the same. */
+  readonly batch: number;
   readonly #encoder: ImageTextEncoder;
   readonly #side: number;
   readonly #kept = new Map<string, Float32Array>();
@@ -37,6 +41,7 @@ export class Features {
   constructor({ encoder, imageSize, framing = null }: JudgedEncoder) {
     this.dim = encoder.dim;
     this.framing = squareFraming(imageSize, framing);
+    this.batch = encoder.batch ?? CHUNK;
     this.#encoder = encoder;
     this.#side = imageSize;
   }
@@ -51,9 +56,9 @@ export class Features {
       found.set(picture.key, known ?? NOTHING);
       if (!known) wanted.push(picture);
     }
-    for (let first = 0; first < wanted.length; first += CHUNK) {
+    for (let first = 0; first < wanted.length; first += this.batch) {
       run.signal?.throwIfAborted();
-      const chunk = wanted.slice(first, first + CHUNK);
+      const chunk = wanted.slice(first, first + this.batch);
       const features = await this.#encode(chunk.map(({ pixels }) => pixels));
       chunk.forEach(({ key }, i) => {
         const feature = features.slice(i * this.dim, (i + 1) * this.dim);
@@ -66,13 +71,15 @@ export class Features {
 
   async #encode(pictures: readonly Rgb8[]): Promise<Float32Array> {
     const size = 3 * this.#side ** 2;
-    const pixels = new Float32Array(CHUNK * size);
+    const pixels = new Float32Array(this.batch * size);
     pictures.forEach((picture, i) => {
       pixels.set(frame(picture, this.framing), i * size);
     });
-    const features = await this.#encoder.imageFeatures(pixels, CHUNK);
-    if (features.length !== CHUNK * this.dim)
-      throw new Error(`imageFeatures gave ${features.length} numbers for ${CHUNK} pictures of dimension ${this.dim}.`);
+    const features = await this.#encoder.imageFeatures(pixels, this.batch);
+    if (features.length !== this.batch * this.dim)
+      throw new Error(
+        `imageFeatures gave ${features.length} numbers for ${this.batch} pictures of dimension ${this.dim}.`,
+      );
     return features;
   }
 

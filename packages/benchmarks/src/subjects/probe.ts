@@ -1,6 +1,7 @@
 // A frozen encoder with linear probes as a subject: ridge regression from its features to the targets of the suite's probe
 // rows, and every question answered by how likely its claims are under them. Nothing of the encoder is trained.
 
+import { canonicalJson } from '@fovea/artifacts';
 import { permutation } from '@fovea/tensor/random';
 import type { Answer } from '../judging/answer.ts';
 import { fitRidge, standardise } from '../ridge-fit.ts';
@@ -13,6 +14,8 @@ import { readFeatures } from './read-features.ts';
 import type { Request, Subject, SubjectRun } from './subject.ts';
 
 const FOLDS = 5;
+/** Fits that are kept. */
+const FITTED = 8;
 /** Targets that say whether a thing is in the picture, 0 or 1, by its name. */
 const PRESENCE = 'has/';
 /** A thing is named in a caption where its presence is estimated above this. */
@@ -46,7 +49,22 @@ interface Prepared {
 /** Answers are Gaussian log-likelihoods of claims, estimates of targets, and captions of the things that seem to be there. */
 export function probeSubject(judged: JudgedEncoder): Subject {
   const features = new Features(judged);
+  const fitted = new Map<string, Probes>();
   let prepared: Prepared | null = null;
+
+  /** Suites that share their probe rows share the fit. */
+  async function probesOf(suite: Suite, run: SubjectRun): Promise<Probes> {
+    const { probes: rows, source } = suite.manifest;
+    // A scene says what is drawn, its world how.
+    const key = canonicalJson([rows?.sha256 ?? null, source.world ?? source]);
+    const known = fitted.get(key);
+    if (known) return known;
+    const pictures = suite.probes.map(({ picture }) => picture);
+    const probes = fit(suite, await readFeatures(suite, pictures, features, run, 'probe rows'), features.dim);
+    if (fitted.size >= FITTED) fitted.delete(fitted.keys().next().value as string);
+    fitted.set(key, probes);
+    return probes;
+  }
 
   async function answer(requests: readonly Request[], run: SubjectRun): Promise<Answer[]> {
     if (prepared === null) throw new Error('A probe is asked before a suite was prepared.');
@@ -74,15 +92,8 @@ export function probeSubject(judged: JudgedEncoder): Subject {
     async prepare(suite, run) {
       const why = refusal(suite);
       if (why !== null) throw new Error(why);
-      const rows = await readFeatures(
-        suite,
-        suite.probes.map(({ picture }) => picture),
-        features,
-        run,
-        'probes',
-      );
+      const probes = await probesOf(suite, run);
       const galleries = await galleriesOf(suite, features, run);
-      const probes = fit(suite, rows, features.dim);
       prepared = { suite, probes, galleries, mentions: mentionsOf(suite, galleries), odds: new WeakMap() };
     },
     answer,

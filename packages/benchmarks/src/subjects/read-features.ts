@@ -3,7 +3,7 @@
 
 import type { PictureRef } from '../suite/item.ts';
 import type { Suite } from '../suite/suite.ts';
-import { CHUNK, type Features, pixelKey } from './features.ts';
+import { type Features, pixelKey } from './features.ts';
 import type { Shown, SubjectRun } from './subject.ts';
 
 /** A feature per picture, in order; null where the picture cannot be read. */
@@ -15,9 +15,9 @@ export async function readFeatures(
   text: string,
 ): Promise<(Float32Array | null)[]> {
   const out: (Float32Array | null)[] = [];
-  for (let first = 0; first < pictures.length; first += CHUNK) {
+  for (let first = 0; first < pictures.length; first += features.batch) {
     run.signal?.throwIfAborted();
-    const block = pictures.slice(first, first + CHUNK);
+    const block = pictures.slice(first, first + features.batch);
     const shown = await Promise.all(
       block.map(async (picture): Promise<Shown | null> => {
         const pixels = await suite.read(picture).catch(() => null);

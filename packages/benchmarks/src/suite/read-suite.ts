@@ -29,25 +29,22 @@ export async function readSuite(folder: string, options: ReadSuiteOptions = {}):
   const what = `The suite "${folder}"`;
   const raw = await readBounded(path.join(folder, 'suite.json'), MAX_MANIFEST, `${what} (suite.json)`);
   const manifest = parseAs(manifestSchema, parseJson(raw.toString(), `${what} (suite.json)`), `${what} (suite.json)`);
-  const items = await readLines(folder, 'items.jsonl', itemSchema, manifest.items, what);
-  const probes = manifest.probes ? await readLines(folder, 'probes.jsonl', probeRowSchema, manifest.probes, what) : [];
+  const items = await readLines(folder, 'items.jsonl', itemSchema, what);
+  const probes = manifest.probes ? await readLines(folder, 'probes.jsonl', probeRowSchema, what) : [];
+  // What is wrong with a line says more than that the file is another one.
+  checkSuite(manifest, items, probes, what);
+  checkHash(items, manifest.items, `${what} (items.jsonl)`);
+  if (manifest.probes) checkHash(probes, manifest.probes, `${what} (probes.jsonl)`);
   const splits = countSplits(items);
   if (canonicalJson(splits) !== canonicalJson(manifest.splits))
     throw new FoveaError(`${what} says other numbers of items per split than it has; build it again.`);
-  checkSuite(manifest, items, probes, what);
   const root = await pictureRoot(folder, options.images);
   const refs = [...items.flatMap((item) => item.pictures), ...probes.map((row) => row.picture)];
   if (root !== null) await checkLinks(root, refs, what);
   return { manifest, items, probes, read: await pictureReader({ folder: root, draw: options.draw }) };
 }
 
-async function readLines<T>(
-  folder: string,
-  name: string,
-  schema: z.ZodType<T>,
-  expected: { count: number; sha256: string },
-  suite: string,
-): Promise<T[]> {
+async function readLines<T>(folder: string, name: string, schema: z.ZodType<T>, suite: string): Promise<T[]> {
   const what = `${suite} (${name})`;
   const bytes = await readBounded(path.join(folder, name), MAX_LINES_FILE, what);
   const rows: T[] = [];
@@ -55,12 +52,14 @@ async function readLines<T>(
     const where = `${suite} (${name}, line ${number})`;
     rows.push(parseAs(schema, parseJson(line, where), where));
   }
-  // After the lines, so that a line that is wrong is named.
-  if (sha256Hex(canonicalLines(rows)) !== expected.sha256)
-    throw new FoveaError(`${what} does not hold what suite.json names by its hash; build the suite again.`);
+  return rows;
+}
+
+function checkHash(rows: readonly unknown[], expected: { count: number; sha256: string }, what: string): void {
   if (rows.length !== expected.count)
     throw new FoveaError(`${what} has ${rows.length} lines and suite.json says ${expected.count}; build it again.`);
-  return rows;
+  if (sha256Hex(canonicalLines(rows)) !== expected.sha256)
+    throw new FoveaError(`${what} does not hold what suite.json names by its hash; build the suite again.`);
 }
 
 /** The real path of the folder with the pictures; null where the suite has none of its own and none was given. */

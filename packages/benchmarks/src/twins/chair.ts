@@ -38,6 +38,6 @@ export async function emojiChair(world: EmojiWorld, options: TwinOptions = {}): 
     omitted: [],
     notes: ['The gold objects are those painted; a thing in another’s drawing (a flag on a castle) is not counted.'],
     items,
-    probes: objectRows(world, options, RANGE),
+    probes: objectRows(world, options),
   };
 }

@@ -8,6 +8,7 @@ import { emojiChair } from './chair.ts';
 import { emojiClassify, emojiCorruptions, emojiCueConflict } from './classes.ts';
 import { emojiProbes } from './factors.ts';
 import { emojiMmvp, emojiMmvpVlm } from './mmvp.ts';
+import { emojiPope } from './pope.ts';
 import { emojiRetrieval } from './retrieval.ts';
 import { emojiRobustvqa } from './robustvqa.ts';
 import { paintScene } from './scene.ts';
@@ -17,6 +18,7 @@ export type { Twin, TwinOptions } from './twin.ts';
 
 /** What builds each twin. */
 export const emojiTwins: Readonly<Record<string, Twin>> = {
+  'emoji-pope': emojiPope,
   'emoji-robustvqa': emojiRobustvqa,
   'emoji-mmvp': emojiMmvp,
   'emoji-mmvp-vlm': emojiMmvpVlm,

@@ -71,19 +71,15 @@ function weighted(things: readonly Thing[], rng: Rng): Thing {
   return things.find(({ weight }) => (lot -= weight) < 0) ?? things[things.length - 1];
 }
 
-/** Pictures that probes of presence are fitted on: as the asked ones, from lots of their own. */
+/** Pictures of 1 to 5 things that probes of presence are fitted on, from lots of their own; shared by all suites of things. */
 const ROWS = 1600;
+const ROW_RANGE = [1, 5] as const;
 
-export function objectRows(world: EmojiWorld, options: TwinOptions, range: readonly [number, number]): TwinRow[] {
+export function objectRows(world: EmojiWorld, options: TwinOptions): TwinRow[] {
   const things = thingsOf(world);
   const names = things.map(({ name }) => name);
   return Array.from({ length: ROWS }, (_, i) => {
-    const { scene, objects } = drawObjects(
-      world,
-      things,
-      lots(options, `objects-${range.join('-')}`, 'probe', i),
-      range,
-    );
+    const { scene, objects } = drawObjects(world, things, lots(options, 'objects', 'probe', i), ROW_RANGE);
     return {
       id: `p${i}`,
       cluster: `p${i}`,

@@ -38,6 +38,8 @@ export interface Pattern {
   title: string;
   /** What stands in for it here. */
   note: string;
+  /** Whether there are icons that the change leaves as they are: their own mirror image, grey, one flat shape. */
+  mayVanish?: boolean;
   draw(world: EmojiWorld, rng: Rng): PatternPair;
 }
 
@@ -241,7 +243,8 @@ export const PATTERNS: readonly Pattern[] = [
   {
     name: 'orientation',
     title: 'Orientation and Direction',
-    note: 'the icon mirrored or as its set draws it; icons that are their own mirror image differ in nothing and are left out',
+    note: 'the icon mirrored or as its set draws it; icons that are their own mirror image are left out',
+    mayVanish: true,
     draw: orientation,
   },
   {
@@ -250,7 +253,13 @@ export const PATTERNS: readonly Pattern[] = [
     note: 'a second icon beside the first, or not',
     draw: presence,
   },
-  { name: 'state', title: 'State and Condition', note: 'an approximation: colours washed out or strong', draw: state },
+  {
+    name: 'state',
+    title: 'State and Condition',
+    note: 'an approximation: colours washed out or strong',
+    mayVanish: true,
+    draw: state,
+  },
   { name: 'quantity', title: 'Quantity and Count', note: 'one icon more or less', draw: quantity },
   {
     name: 'position',
@@ -263,6 +272,7 @@ export const PATTERNS: readonly Pattern[] = [
     name: 'structure',
     title: 'Structural and Physical Characteristics',
     note: 'an approximation: the bare silhouette or the whole drawing',
+    mayVanish: true,
     draw: structure,
   },
   { name: 'text', title: 'Texts', note: 'one capital letter or another', draw: text },

@@ -40,6 +40,6 @@ export async function emojiRetrieval(world: EmojiWorld, options: TwinOptions = {
       items.length < wanted ? [{ what: `${wanted - items.length} pictures`, reason: 'too few different sets' }] : [],
     notes: ['Captions are the names of the things in alphabetic order; no two pictures hold the same set.'],
     items,
-    probes: objectRows(world, options, RANGE),
+    probes: objectRows(world, options),
   };
 }

@@ -5,7 +5,7 @@ import { drawScene, type EmojiWorld, type Scene } from '@fovea/data';
 import { philox } from '@fovea/tensor/random';
 import type { ImageTextEncoder } from '../image-text-encoder.ts';
 import { hardestWrong, namesOf } from '../scoring.ts';
-import { CHUNK, Features } from '../subjects/features.ts';
+import { Features } from '../subjects/features.ts';
 import type { Draft } from '../suite/draft.ts';
 import { paintScene, sceneRef } from './scene.ts';
 import { BARE, classRows, count, lots, needsClasses, sourceOf, type TwinItem, type TwinOptions } from './twin.ts';
@@ -126,8 +126,8 @@ async function choose(world: EmojiWorld, encoder: ImageTextEncoder, drawn: reado
   const names = await namesOf(encoder, world.classes);
   const reader = new Features({ encoder, imageSize: world.imageSize, identity: {} });
   const features = new Float32Array(drawn.length * encoder.dim);
-  for (let first = 0; first < drawn.length; first += CHUNK) {
-    const block = drawn.slice(first, first + CHUNK);
+  for (let first = 0; first < drawn.length; first += reader.batch) {
+    const block = drawn.slice(first, first + reader.batch);
     const shown = block.map(({ scene }, i) => ({ key: String(first + i), pixels: paintScene(world, scene) }));
     (await reader.of(shown, run)).forEach((feature, i) => {
       features.set(feature, (first + i) * encoder.dim);

@@ -24,25 +24,6 @@ export type Twin = (world: EmojiWorld, options?: TwinOptions) => Promise<Draft>;
 export type TwinItem = Draft['items'][number];
 export type TwinRow = Draft['probes'][number];
 
-/** The 15 of ImageNet-C's benchmark. */
-export const CORRUPTIONS = [
-  'gaussian_noise',
-  'shot_noise',
-  'impulse_noise',
-  'defocus_blur',
-  'glass_blur',
-  'motion_blur',
-  'zoom_blur',
-  'snow',
-  'frost',
-  'fog',
-  'brightness',
-  'contrast',
-  'elastic_transform',
-  'pixelate',
-  'jpeg_compression',
-] as const;
-
 export const BARE = { id: 'bare', template: '{question}' };
 
 /** A number of pictures under the options' share; at least one. */

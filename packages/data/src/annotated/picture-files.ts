@@ -49,8 +49,9 @@ export class PictureFiles {
   }
 
   /**
-   * A picture's bytes; the member of a tar is `shard.tar/name.jpg`. `limit`: most bytes of what is no picture. Throws a {@link FoveaError} that names it where it is
-   * missing, no file or too large, and a {@link LeadsOut} where its name or a link leads out of the folder.
+   * A picture's bytes; the member of a tar is `shard.tar/name.jpg`. `limit`: most bytes of what is no picture. Throws a
+   * {@link FoveaError} that names it where it is missing, no file or too large, and a {@link LeadsOut} where its name or a
+   * link leads out of the folder.
    */
   async read(name: string, limit?: number): Promise<Uint8Array> {
     checkName(name);
@@ -59,8 +60,7 @@ export class PictureFiles {
     };
     // 16 bits of four channels.
     const most = limit ?? 8 * this.#maxPixels + MOST_METADATA;
-    const bounded = (size: number): number =>
-      size <= most ? size : fail(`it has ${size} bytes, more than the ${most} that maxPixels allows`);
+    const bounded = (size: number): number => (size <= most ? size : fail(`it has ${size} bytes, more than ${most}`));
     const [, shard, member] = SHARD.exec(name) ?? [];
     const isMember = shard !== undefined && (await this.#isFile(shard));
     if (!isMember) return this.#with(name, fail, (handle, size) => readAt(handle, 0, bounded(size), fail));

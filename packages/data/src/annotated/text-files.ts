@@ -28,6 +28,7 @@ export async function readTextFile(file: string, most: number): Promise<TextFile
     if (!info.isFile()) return fail('it is no file');
     if (info.size > most) return fail(`it has ${info.size} bytes, more than ${most}`);
     const bytes = await handle.readFile();
+    if (bytes.length > most) return fail(`it has more than ${most} bytes`);
     return { text: bytes.toString('utf8'), sha256: sha256Hex(bytes) };
   } finally {
     await handle.close();

@@ -21,7 +21,7 @@ export default defineCommand({
     const lock = await holdRunFolder(folder);
     try {
       const status = await rescore(folder, document, { ...scoringBase, ...scoringWishes(args) });
-      const title = `judged again${args.scorer === undefined ? '' : ` by ${args.scorer}`}`;
+      const title = `${document.title}, judged again${args.scorer === undefined ? '' : ` by ${args.scorer}`}`;
       process.exitCode = await printEvaluation({ folder, title, status }, args.json ?? false, args.scorer);
     } finally {
       await lock.release();

@@ -46,7 +46,9 @@ function compatScorer({ id, source, label }: CompatRule): Scorer {
 export const goldOf = ({ ask }: Item): 'yes' | 'no' | null => (ask.kind === 'yesno' ? ask.gold : null);
 
 function yesLessNo(answer: Answer): number | null {
-  return answer.kind === 'scores' && answer.scores.length === 2 ? answer.scores[0] - answer.scores[1] : null;
+  if (answer.kind !== 'scores' || answer.scores.length !== 2) return null;
+  const difference = answer.scores[0] - answer.scores[1];
+  return Number.isFinite(difference) ? difference : null;
 }
 
 const wordFor = (difference: number | null): string | null =>
