@@ -249,7 +249,8 @@ function goldOf({ ask }: Item): 'yes' | 'no' {
 
 /** Metrics that every split has, meaned. Sign flips see each split's units by their weight in the mean. */
 function macros(statistics: Statistic[], splits: number): Statistic[] {
-  const metrics = [...new Set(statistics.map(({ metric }) => metric))];
+  // Squared errors of different targets have different units.
+  const metrics = [...new Set(statistics.map(({ metric }) => metric))].filter((metric) => metric !== 'mse');
   return metrics.flatMap((metric): Statistic[] => {
     const parts = statistics.filter((part) => part.metric === metric);
     if (parts.length < splits) return [];

@@ -51,7 +51,7 @@ function asking({ manifest, items }: JudgedSuite): string[] {
   const resolves =
     effect === null
       ? 'too few to find any difference'
-      : `two subjects that disagree on a tenth of them differ detectably from about ${fixed(100 * effect, 1)} pp on`;
+      : `two subjects that disagree on a tenth of them differ detectably from about ${fixed(100 * effect, 1)} pp on, and later where answers of a cluster go together`;
   const of = `${items.length} items${pairs > 0 ? ` in ${pairs} pairs` : ''}, ${clusters} clusters: ${resolves}.`;
   return [
     of,
