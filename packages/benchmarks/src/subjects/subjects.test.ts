@@ -13,7 +13,7 @@ import { encoderSubject } from './encoder.ts';
 import { type JudgedEncoder, pixelKey } from './features.ts';
 import { captionText, probeSubject } from './probe.ts';
 import type { Request, Subject } from './subject.ts';
-import { dotsSuite, only, PlantedEncoder, RandomEncoder, readDots, requestsOf, SIDE, THINGS } from './testing.ts';
+import { dotsSuite, only, PlantedEncoder, RandomEncoder, readDots, requestsOf, SIDE, THINGS } from './testing-dots.ts';
 
 const judged = (encoder: JudgedEncoder['encoder'], imageSize = SIDE): JudgedEncoder => ({
   encoder,
