@@ -1,4 +1,4 @@
-"""What POPE's own scorer says of 1,000 made-up answer files over its three question files; pope.test.ts must say the same.
+"""What POPE's own scorer says of 1,000 made-up answer files over its three question files; pope-official.test.ts must say the same.
 
     python3 packages/benchmarks/test-fixtures/pope-official.py ../shared/data/pope > packages/benchmarks/test-fixtures/pope-official.json
 

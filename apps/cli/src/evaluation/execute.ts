@@ -2,7 +2,6 @@
 // starts here and `resume` comes back here.
 
 import path from 'node:path';
-import { FoveaError } from '@fovea/artifacts';
 import {
   type Answering,
   type Asked,
@@ -11,15 +10,11 @@ import {
   holdRunFolder,
   keyParts,
   openRunFolder,
-  readAnswers,
-  rescore,
   runDocument,
   type ScoringOptions,
   type Status,
-  type Subject,
-  suiteFolder,
+  type Suite,
   suiteKind,
-  writeAnswers,
 } from '@fovea/benchmarks/judging';
 import { findCheckpoint } from '../checkpoints.ts';
 import { type Home, openHomeStore } from '../home.ts';
@@ -54,11 +49,12 @@ export const scoringBase = {
 export async function execute(home: Home, request: EvalRequest, place: Place, wishes: Wishes): Promise<Executed> {
   const data = await recipeData(home, request);
   const suites = await openSuites(home, request, data);
-  for (const { manifest } of suites) suiteKind(manifest.kind);
-  if (request.subject.from === 'answers') return judgeAnswers(request.subject.file, suites, request, place, wishes);
   const { subjects, title, dispose } = await openSubjects(home, request);
   try {
-    const answering: Answering[] = suites.map((suite) => ({ suite, subject: choose(subjects, suite) }));
+    const answering: Answering[] = suites.map((suite) => ({
+      suite: request.subject.from === 'answers' ? unseen(suite) : suite,
+      subject: choose(subjects, suite),
+    }));
     const asked = answering.map(({ suite, subject }) => ({
       suite,
       parts: keyParts('refusal' in subject ? subjects[0] : subject, suite),
@@ -71,34 +67,17 @@ export async function execute(home: Home, request: EvalRequest, place: Place, wi
   }
 }
 
+/** Answers that exist need no pictures, and nobody has to have them. */
+const unseen = (suite: Suite): Suite => ({
+  ...suite,
+  read: async () => ({ width: 1, height: 1, data: new Uint8Array(3) }),
+});
+
 /** The pictures of the checkpoint's recipe, which the built-in suites are drawn as; null for other subjects. */
 async function recipeData(home: Home, { subject }: EvalRequest) {
   if (subject.from !== 'checkpoint') return null;
   const { run } = await findCheckpoint(await openHomeStore(home), subject.id, subject.run);
   return run.recipe.data;
-}
-
-/** Judges answers that are there already; nobody is asked. */
-async function judgeAnswers(
-  file: string,
-  suites: Answering['suite'][],
-  request: EvalRequest,
-  place: Place,
-  wishes: Wishes,
-): Promise<Executed> {
-  const given = await readAnswers(file);
-  const ids = new Set(suites.flatMap(({ items }) => items.map(({ id }) => id)));
-  const strange = [...given.answers.keys()].find((id) => !ids.has(id));
-  if (strange !== undefined)
-    throw new FoveaError(`The file of answers "${file}" answers "${strange}", which no suite asks; take it out.`);
-  const subject: Pick<Subject, 'kind' | 'identity'> = { kind: 'language-model', identity: { answers: given.sha256 } };
-  const asked = suites.map((suite) => ({ suite, parts: keyParts(subject, suite) }));
-  const title = `answers of ${path.basename(file)}`;
-  return inFolder(asked, { title, request }, place, async (folder, document) => {
-    for (const [i, suite] of suites.entries())
-      await writeAnswers(suiteFolder(folder, suite.manifest.name), suite, document.suites[i].runKey, given);
-    return rescore(folder, document, { ...scoringBase, ...wishes });
-  });
 }
 
 /** Makes or finds the folder, and holds it while `work` writes it. */

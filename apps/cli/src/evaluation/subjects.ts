@@ -7,13 +7,17 @@ import path from 'node:path';
 import { BUILTIN, checkpointWeights, EncoderSubject, preprocessingOf, readWeightFile } from '@fovea/alignment';
 import { FoveaError, type Framing, fileHash, sha256Hex } from '@fovea/artifacts';
 import {
+  answersSubject,
   blindSubject,
+  detectorSubject,
   encoderSubject,
+  foilRefusal,
   type JudgedEncoder,
   languageModelSubject,
   probeSubject,
   type Subject,
   type Suite,
+  serverSubject,
 } from '@fovea/benchmarks/judging';
 import { loadRecipe } from '@fovea/recipe';
 import type { Device } from '@fovea/tensor';
@@ -31,26 +35,45 @@ export interface OpenSubjects {
 
 /** Opens the subject of a request. Throws a FoveaError where it cannot be used. */
 export async function openSubjects(home: Home, { subject, as, device }: EvalRequest): Promise<OpenSubjects> {
-  if (subject.from === 'lm') return openLanguageModel(home, subject.place, as, device as Device);
-  if (subject.from === 'answers') throw new Error('Answers of a file are not asked for.');
-  const { judged, title, dispose } = await open(home, subject, device as Device);
-  return { title, subjects: subjectsOf(judged, as), dispose };
-}
-
-async function openLanguageModel(
-  home: Home,
-  place: string,
-  as: EvalRequest['as'],
-  device: Device,
-): Promise<OpenSubjects> {
+  if (isEncoding(subject)) {
+    const { judged, title, dispose } = await openEncoder(home, subject, device as Device);
+    return { title, subjects: subjectsOf(judged, as), dispose };
+  }
   if (as === 'encoder' || as === 'probe')
-    throw new FoveaError(`A language model answers by itself or blind; --subject ${as} is for encoders.`);
-  const subject = await languageModelSubject(place, { device, cacheDir: home.cacheDir });
-  const subjects = [as === 'blind' ? blindSubject(subject) : subject];
-  return { title: `language model ${path.basename(place)}`, subjects, dispose: () => subject.dispose() };
+    throw new FoveaError(`Only an encoder is asked as --subject ${as}; leave that out.`);
+  const { answering, title } = await openAnswering(home, subject, device as Device);
+  const subjects = [as === 'blind' ? blindSubject(answering) : answering];
+  return { title, subjects, dispose: () => answering.dispose() };
 }
 
-function open(home: Home, subject: Encoding, device: Device): Promise<Opened> {
+/** Whoever answers by itself: a model that talks, a detector, a file. */
+async function openAnswering(
+  home: Home,
+  subject: Exclude<SubjectRequest, Encoding>,
+  device: Device,
+): Promise<{ answering: Subject; title: string }> {
+  if (subject.from === 'answers')
+    return {
+      answering: await answersSubject(subject.files),
+      title: `answers of ${subject.files.map((file) => path.basename(file)).join(', ')}`,
+    };
+  if (subject.from === 'detector')
+    return { answering: await detectorSubject(subject.file, { device }), title: 'detector CenterNet' };
+  const { place, model, words } = subject;
+  const answers = words ? 'text' : 'scores';
+  if (!isAddress(place)) {
+    const answering = await languageModelSubject(place, { device, answers, cacheDir: home.cacheDir });
+    return { answering, title: `language model ${path.basename(place)}` };
+  }
+  if (model === null) throw new FoveaError('A server may run several models; name the one to ask with --model.');
+  return { answering: await serverSubject({ baseUrl: place, model, answers }), title: `language model ${model}` };
+}
+
+/** Whether a language model is named by the address of its server. */
+export const isAddress = (place: string): boolean => /^https?:\/\//i.test(place);
+
+/** An encoder with what identifies it, for asking it or for building suites with its help. */
+export function openEncoder(home: Home, subject: Encoding, device: Device): Promise<OpenEncoder> {
   if (subject.from === 'checkpoint') return openCheckpoint(home, subject, device);
   return subject.from === 'builtin' ? openBuiltin(subject.weights, device) : openFolder(home, subject.folder, device);
 }
@@ -64,14 +87,35 @@ function subjectsOf(judged: JudgedEncoder, as: EvalRequest['as']): Subject[] {
 
 /** The first that answers a suite, or why none does. */
 export function choose(subjects: readonly Subject[], suite: Suite): Subject | { refusal: string } {
+  const { checkpoint, weights, files } = subjects[0].identity;
+  const ids = [checkpoint, weights, files].filter((id) => typeof id === 'string');
+  const { source } = suite.manifest;
+  const why = foilRefusal(source, ids) ?? foilRefusal({ foil: source.filterModel ?? null }, ids);
+  if (why !== null) return { refusal: why };
   const refusals = subjects.map((subject) => subject.refuses(suite));
   const at = refusals.indexOf(null);
   return at < 0 ? { refusal: refusals.filter((why) => why !== null).join(' ') } : subjects[at];
 }
 
-type Encoding = Extract<SubjectRequest, { from: 'checkpoint' | 'builtin' | 'encoder' }>;
+export type Encoding = Extract<SubjectRequest, { from: 'checkpoint' | 'builtin' | 'encoder' }>;
 
-interface Opened {
+/** What a user calls an encoder: shipped weights, or a checkpoint by id, role or `latest`. */
+export async function encodingOf(home: Home, what: string, inRun?: string): Promise<Encoding> {
+  if (what.startsWith('builtin:')) return { from: 'builtin', weights: what };
+  const { id, run } = await findCheckpoint(await openHomeStore(home), what, inRun);
+  return { from: 'checkpoint', id, run: run.id };
+}
+
+const isEncoding = (subject: SubjectRequest): subject is Encoding =>
+  ['checkpoint', 'builtin', 'encoder'].includes(subject.from);
+
+/** The hash that names an encoder's weights. */
+export function weightsId({ identity }: JudgedEncoder): string {
+  const { checkpoint, weights, files } = identity;
+  return (checkpoint ?? weights ?? files) as string;
+}
+
+export interface OpenEncoder {
   judged: JudgedEncoder;
   title: string;
   dispose(): Promise<void>;
@@ -88,7 +132,7 @@ async function openCheckpoint(
   home: Home,
   { id, run }: Extract<SubjectRequest, { from: 'checkpoint' }>,
   device: Device,
-): Promise<Opened> {
+): Promise<OpenEncoder> {
   const store = await openHomeStore(home);
   const found = await findCheckpoint(store, id, run);
   const { recipe, recipeDir, sources } = found.run;
@@ -115,7 +159,7 @@ async function framingOf(encoder: { kind: string; from?: string }, recipeDir: st
 }
 
 /** Weights that ship with Fovea, under the recipe that made them. */
-async function openBuiltin(weights: string, device: Device): Promise<Opened> {
+async function openBuiltin(weights: string, device: Device): Promise<OpenEncoder> {
   const file = await readWeightFile(weights, '');
   const { recipe } = await loadRecipe(weights.slice('builtin:'.length));
   const subject = await EncoderSubject.open(file, recipe, '', { device, prompt: asItIs, batch: BATCH });
@@ -123,7 +167,7 @@ async function openBuiltin(weights: string, device: Device): Promise<Opened> {
   return { judged: judgedOf(subject, identity, null), title: weights, dispose: () => subject.dispose() };
 }
 
-async function openFolder(home: Home, folder: string, device: Device): Promise<Opened> {
+async function openFolder(home: Home, folder: string, device: Device): Promise<OpenEncoder> {
   const framing = await preprocessingOf(folder);
   const subject = await EncoderSubject.pretrained(folder, { device, prompt: asItIs, batch: BATCH });
   const files = await filesHash(folder, home.cacheDir);

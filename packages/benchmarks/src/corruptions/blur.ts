@@ -8,6 +8,7 @@ import {
   correlateEven,
   gaussianBlur as filterGaussian,
   motionTrail,
+  numbers,
   unit,
   zoomMiddle,
 } from './filters.ts';
@@ -26,9 +27,7 @@ export function defocusBlur(picture: Rgb8, level: number): Rgb8 {
 /** A quarter of a disk with a rim softened over 3 or 5 pixels; weights in single precision, as published. */
 function quarterDisk(radius: number, soften: number, reach: number): Float32Array {
   const side = reach + 1;
-  const hard = Float64Array.from({ length: side * side }, (_, i) =>
-    Math.floor(i / side) ** 2 + (i % side) ** 2 <= radius * radius ? 1 : 0,
-  );
+  const hard = numbers(side * side, (i) => (Math.floor(i / side) ** 2 + (i % side) ** 2 <= radius * radius ? 1 : 0));
   const axis = hard.subarray(0, side).reduce((a, b) => a + b, 0);
   const area = 4 * hard.reduce((a, b) => a + b, 0) - 4 * axis + 1;
   const rim = radius <= 8 ? 1 : 2;

@@ -3,7 +3,7 @@
 
 import { type Rgb8, resample } from '@fovea/data';
 import { PARAMETERS } from './constants.ts';
-import { bytes, gaussianBlur, inside, unit } from './filters.ts';
+import { bytes, gaussianBlur, inside, numbers, unit } from './filters.ts';
 import { throughJpeg } from './jpeg.ts';
 import { type Draws, WORD } from './noise.ts';
 
@@ -119,12 +119,13 @@ export function elasticTransform(picture: Rgb8, level: number, draws: Draws): Rg
   return bytes({ width, height, channels: 3, data: out });
 }
 
-function displacement(width: number, height: number, strength: number, axis: number, draws: Draws): Float32Array {
+function displacement(width: number, height: number, strength: number, axis: number, draws: Draws): Float64Array {
   const most = height * 0.005;
-  const noise = Float64Array.from(draws.words(width * height, axis), (word) => ((2 * word) / WORD - 1) * most);
-  const smooth = gaussianBlur({ width, height, channels: 1, data: noise }, [height * 0.01, width * 0.01], {
+  const words = draws.words(width * height, axis);
+  const noise = numbers(words.length, (i) => ((2 * words[i]) / WORD - 1) * most);
+  const { data } = gaussianBlur({ width, height, channels: 1, data: noise }, [height * 0.01, width * 0.01], {
     beyond: 'reflect',
     truncate: 3,
   });
-  return Float32Array.from(smooth.data, (value) => value * strength);
+  return data.map((value) => Math.fround(value * strength));
 }

@@ -1,7 +1,7 @@
 // Edges by Canny (1986) in whole numbers, and how far each pixel is from the nearest one (Borgefors' 5 × 5 chamfer, 1986):
 // what the rims of drops in spatter.ts are made of.
 
-import { inside } from './filters.ts';
+import { inside, numbers } from './filters.ts';
 
 /** tan 22.5° and tan 67.5°: where a gradient counts as level, upright or slanted. */
 const [TAN_LOW, TAN_HIGH] = [Math.SQRT2 - 1, Math.SQRT2 + 1];
@@ -76,5 +76,5 @@ export function distanceToEdges(edges: Uint8Array, width: number, height: number
   };
   for (let y = 2; y < height + 2; y++) for (let x = 2; x < width + 2; x++) relax(y * stride + x, stride, 1);
   for (let y = height + 1; y >= 2; y--) for (let x = width + 1; x >= 2; x--) relax(y * stride + x, -stride, -1);
-  return Float64Array.from(edges, (_, i) => far[(Math.floor(i / width) + 2) * stride + (i % width) + 2]);
+  return numbers(edges.length, (i) => far[(Math.floor(i / width) + 2) * stride + (i % width) + 2]);
 }

@@ -2,7 +2,7 @@
 // in for the six photographs of the published frost, which are others' pictures; brightness, contrast, tint and the
 // fineness of detail follow what was measured on those, so a score under it resembles theirs but is not comparable.
 
-import { gaussianBlur } from './filters.ts';
+import { gaussianBlur, numbers } from './filters.ts';
 import { type Draws, WORD } from './noise.ts';
 import { plasma } from './plasma.ts';
 
@@ -47,7 +47,7 @@ function drawSheet(width: number, height: number, draws: Draws): Float64Array {
   let side = 1;
   while (side < Math.max(width, height)) side *= 2;
   const map = plasma(side, 1.25, draws, 1);
-  return Float64Array.from({ length: width * height }, (_, i) => map[Math.floor(i / width) * side + (i % width)]);
+  return numbers(width * height, (i) => map[Math.floor(i / width) * side + (i % width)]);
 }
 
 function drawCrystals(width: number, height: number, draws: Draws): Float64Array {

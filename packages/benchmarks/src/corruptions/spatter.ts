@@ -3,19 +3,20 @@
 import type { Rgb8 } from '@fovea/data';
 import { PARAMETERS } from './constants.ts';
 import { distanceToEdges, findEdges } from './edges.ts';
-import { bytes, correlate, type Grid, gaussianBlur, unit } from './filters.ts';
+import { bytes, correlate, type Grid, gaussianBlur, numbers, unit } from './filters.ts';
 import type { Draws } from './noise.ts';
 
 const WATER = [175 / 255, 238 / 255, 238 / 255];
 const MUD = [63 / 255, 42 / 255, 20 / 255];
 /** Lights a rim from one side. */
 const RELIEF = [-2, -1, 0, -1, 1, 1, 0, 1, 2];
-const MEAN = new Array<number>(9).fill(1 / 9);
+const SUM = new Array<number>(9).fill(1);
 
 export function spatter(picture: Rgb8, level: number, draws: Draws): Rgb8 {
   const { mean, std, sigma, threshold, strength, mud } = PARAMETERS.spatter[level];
   const { width, height } = picture;
-  const noise = Float64Array.from(draws.normals(width * height), (value) => mean + std * value);
+  const normals = draws.normals(width * height);
+  const noise = numbers(normals.length, (i) => mean + std * normals[i]);
   const liquid = gaussianBlur({ width, height, channels: 1, data: noise }, sigma);
   for (let i = 0; i < liquid.data.length; i++) if (liquid.data[i] < threshold) liquid.data[i] = 0;
   const grid = unit(picture);
@@ -31,18 +32,20 @@ export function spatter(picture: Rgb8, level: number, draws: Draws): Rgb8 {
 
 /** How much mud hides, in [0, 1]: only where it lies thick. */
 function mudCover(liquid: Grid, threshold: number, sigma: number): Float64Array {
-  const wet = Float64Array.from(liquid.data, (value) => (value > threshold ? 1 : 0));
+  const wet = liquid.data.map((value) => (value > threshold ? 1 : 0));
   return gaussianBlur({ ...liquid, data: wet }, sigma).data.map((value) => (value < 0.8 ? 0 : value));
 }
 
 /** Light that water adds: by depth, and by a relief of how far its rim is. */
 function waterLight(liquid: Grid, strength: number): Float64Array {
-  const depth = Uint8Array.from(liquid.data, (value) => value * 255);
+  const depth = bytes(liquid).data;
   const near = distanceToEdges(findEdges(depth, liquid.width, liquid.height, 50, 150), liquid.width, liquid.height);
   const plane = (data: Float64Array): Grid => ({ ...liquid, data });
-  const capped = correlate(plane(near.map((value) => Math.min(20, value))), MEAN, 3).data.map(Math.trunc);
+  const capped = correlate(plane(near.map((value) => Math.min(20, value))), SUM, 3).data.map((sum) =>
+    Math.trunc(sum / 9),
+  );
   const lit = correlate(plane(equalise(capped)), RELIEF, 3).data.map((value) => Math.min(255, Math.max(0, value)));
-  const soft = correlate(plane(lit), MEAN, 3).data.map(Math.round);
+  const soft = correlate(plane(lit), SUM, 3).data.map((sum) => Math.round(sum / 9));
   const light = soft.map((value, i) => value * depth[i]);
   const most = light.reduce((a, b) => Math.max(a, b), 0);
   return light.map((value) => (most === 0 ? 0 : (value / most) * strength));

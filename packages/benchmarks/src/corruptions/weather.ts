@@ -2,7 +2,7 @@
 
 import type { Rgb8 } from '@fovea/data';
 import { PARAMETERS } from './constants.ts';
-import { bytes, type Grid, motionTrail, unit, zoomMiddle } from './filters.ts';
+import { bytes, type Grid, motionTrail, numbers, unit, zoomMiddle } from './filters.ts';
 import { drawIce } from './ice.ts';
 import { type Draws, WORD } from './noise.ts';
 import { plasma } from './plasma.ts';
@@ -14,7 +14,8 @@ const grey = (rgb: Float64Array, at: number) => 0.299 * rgb[at] + 0.587 * rgb[at
 export function snow(picture: Rgb8, level: number, draws: Draws): Rgb8 {
   const { mean, std, zoom, threshold, radius, sigma, keep } = PARAMETERS.snow[level];
   const { width, height } = picture;
-  const noise = Float64Array.from(draws.normals(width * height), (value) => mean + std * value);
+  const normals = draws.normals(width * height);
+  const noise = numbers(normals.length, (i) => mean + std * normals[i]);
   const flakes: Grid = zoomMiddle({ width, height, channels: 1, data: noise }, zoom);
   for (let i = 0; i < flakes.data.length; i++) {
     flakes.data[i] = flakes.data[i] < threshold ? 0 : Math.min(1, flakes.data[i]);

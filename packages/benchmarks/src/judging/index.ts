@@ -3,12 +3,15 @@
 // own entry.
 
 export { corrupt } from '../corruptions/index.ts';
-export { BUILDERS, type Builder } from '../kinds/builders.ts';
+export { type FilterModel, foilRefusal } from '../kinds/build-robustvqa.ts';
+export { BUILDERS, type Builder, type BuildHelpers } from '../kinds/builders.ts';
+export { answersSubject } from '../subjects/answers.ts';
 export { blindSubject } from '../subjects/blind.ts';
 export { detectorSubject } from '../subjects/detector.ts';
 export { encoderSubject } from '../subjects/encoder.ts';
 export type { JudgedEncoder } from '../subjects/features.ts';
 export { languageModelSubject } from '../subjects/language-model.ts';
+export { serverSubject } from '../subjects/openai.ts';
 export { probeSubject } from '../subjects/probe.ts';
 export type { Subject } from '../subjects/subject.ts';
 export type { Draft } from '../suite/draft.ts';
@@ -19,7 +22,6 @@ export type { Suite } from '../suite/suite.ts';
 export { manifestHash, suiteOf } from '../suite/suite-of.ts';
 export { writeSuite } from '../suite/write-suite.ts';
 export { emojiTwins, type TwinOptions, twinReader } from '../twins/index.ts';
-export * from './answers-file.ts';
 export * from './compare.ts';
 export * from './evaluate.ts';
 export * from './gate.ts';

@@ -5,11 +5,11 @@
 import { philox } from '@fovea/tensor/random';
 import type { Item } from '../suite/item.ts';
 import type { Suite } from '../suite/suite.ts';
-import { suiteOf } from '../suite/suite-of.ts';
+import { draftOf, suiteOf } from '../suite/suite-of.ts';
 
 /** The suite itself where it has no more than `n` items. */
 export function limited(suite: Suite, n: number, seed: number): Suite {
-  const { manifest, items, probes } = suite;
+  const { manifest, items } = suite;
   if (items.length <= n) return suite;
   const chosen = new Set<Item>();
   const strata = [...strataOf(unitsOf(items))].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, units]) => units);
@@ -25,14 +25,13 @@ export function limited(suite: Suite, n: number, seed: number): Suite {
     next.taken += unit.length;
     for (const item of unit) chosen.add(item);
   }
-  const { version: _version, splits: _splits, items: _items, probes: _probes, ...facts } = manifest;
+  const whole = draftOf(suite);
   return suiteOf(
     {
-      ...facts,
-      source: { ...facts.source, limit: { n, seed, of: manifest.items } },
-      notes: [...facts.notes, `a part: ${chosen.size} of ${items.length} questions`],
+      ...whole,
+      source: { ...whole.source, limit: { n, seed, of: manifest.items } },
+      notes: [...whole.notes, `a part: ${chosen.size} of ${items.length} questions`],
       items: items.filter((item) => chosen.has(item)),
-      probes: [...probes],
     },
     (picture) => suite.read(picture),
   );

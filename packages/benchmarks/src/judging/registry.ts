@@ -1,8 +1,8 @@
 // Every kind of benchmark by its name. Adding one is a line here.
 
-import { FoveaError } from '@fovea/artifacts';
 import { chair } from '../kinds/chair.ts';
 import { classify, cueConflict } from '../kinds/classify.ts';
+import { corruptions } from '../kinds/corruptions.ts';
 import { mmvp } from '../kinds/mmvp.ts';
 import { mmvpVlm } from '../kinds/mmvp-vlm.ts';
 import { pope } from '../kinds/pope.ts';
@@ -12,7 +12,7 @@ import { robustVqa } from '../kinds/robustvqa.ts';
 import type { Kind } from '../suite/manifest.ts';
 import type { SuiteKind } from './kind.ts';
 
-const KINDS_OF: Partial<Record<Kind, SuiteKind>> = {
+const KINDS_OF: Readonly<Record<Kind, SuiteKind>> = {
   pope,
   robustvqa: robustVqa,
   mmvp,
@@ -20,13 +20,9 @@ const KINDS_OF: Partial<Record<Kind, SuiteKind>> = {
   chair,
   classify,
   retrieval,
+  corruptions,
   'cue-conflict': cueConflict,
   probes,
 };
 
-/** The kind of a suite. Throws a FoveaError where this version cannot judge it. */
-export function suiteKind(kind: Kind): SuiteKind {
-  const found = KINDS_OF[kind];
-  if (found === undefined) throw new FoveaError(`Suites of the kind "${kind}" cannot be judged by this version.`);
-  return found;
-}
+export const suiteKind = (kind: Kind): SuiteKind => KINDS_OF[kind];

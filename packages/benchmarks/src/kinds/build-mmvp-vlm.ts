@@ -3,13 +3,14 @@
 
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { FoveaError, sha256Hex } from '@fovea/artifacts';
+import { FoveaError } from '@fovea/artifacts';
+import { PictureFiles } from '@fovea/data';
 import { z } from 'zod';
 import type { Draft } from '../suite/draft.ts';
 import { parseCsv } from './csv.ts';
-import { describePictures, type PictureFacts, plainPath, readText } from './user-files.ts';
+import { lookAtAll, type PictureFacts, plainPath, readText } from './user-files.ts';
 
-export const mmvpVlmOptions = z.strictObject({
+export const mmvpVlmFilesSchema = z.strictObject({
   /** The published folder. */
   folder: z.string(),
   name: z.string().default('mmvp-vlm'),
@@ -59,15 +60,15 @@ export function parseMmvpVlm(text: string, where: string): [VlmStatement, VlmSta
  * The folder as a suite of pick items, two a pair; picture paths are below the folder. Pairs that lack a picture are left
  * out and named in `omitted`. Throws a {@link FoveaError} where nothing is left, and as {@link parseMmvpVlm} does.
  */
-export async function buildMmvpVlm(given: z.input<typeof mmvpVlmOptions>): Promise<Draft> {
-  const { folder, name } = mmvpVlmOptions.parse(given);
+export async function buildMmvpVlm(given: z.input<typeof mmvpVlmFilesSchema>): Promise<Draft> {
+  const { folder, name } = mmvpVlmFilesSchema.parse(given);
   const file = path.join(folder, 'Questions.csv');
-  const text = await readText(file);
+  const { text, sha256 } = await readText(file);
   const pairs = parseMmvpVlm(text, file);
   const images = await imagesIn(folder);
   const pictureOf = ({ type, id }: VlmStatement) => plainPath(`${images}/${type}/${id}.jpg`, file);
-  const { found, lost } = await describePictures(folder, pairs.flat().map(pictureOf));
-  const reasons = new Map(lost.map((picture) => [picture.path, picture.reason]));
+  const { found, lost } = await lookAtAll(await PictureFiles.open(folder), pairs.flat().map(pictureOf));
+  const reasons = new Map(lost.map((picture) => [picture.what, picture.reason]));
   const omitted: Draft['omitted'] = [];
   const items: Draft['items'] = [];
   for (const pair of pairs) {
@@ -87,7 +88,7 @@ export async function buildMmvpVlm(given: z.input<typeof mmvpVlmOptions>): Promi
     name,
     kind: 'mmvp-vlm',
     title: 'MMVP-VLM: nine visual patterns, statements against two pictures',
-    source: { builder: 'mmvp-vlm', questions: sha256Hex(text), images },
+    source: { builder: 'mmvp-vlm-files', version: 1, questions: sha256, images },
     prompt: { id: 'none', template: '{question}' },
     textTemplate: 'a photo of {}',
     omitted,

@@ -3,14 +3,15 @@
 // already stays as it is. Which truth counts is the manifest's gtRevision; items carry both.
 
 import path from 'node:path';
-import { FoveaError, sha256Hex } from '@fovea/artifacts';
+import { FoveaError } from '@fovea/artifacts';
+import { PictureFiles } from '@fovea/data';
 import { z } from 'zod';
 import type { Draft } from '../suite/draft.ts';
 import { letterOf } from './answers/parse-option.ts';
 import { readCsv } from './csv.ts';
-import { describePictures, type PictureFacts, readText } from './user-files.ts';
+import { lookAtAll, type PictureFacts, readText } from './user-files.ts';
 
-export const mmvpOptions = z.strictObject({
+export const mmvpFilesSchema = z.strictObject({
   /** The published folder. */
   folder: z.string(),
   name: z.string().default('mmvp'),
@@ -84,16 +85,16 @@ function withErrata(row: Pick<MmvpRow, 'index' | 'question' | 'options' | 'given
  * The folder as a suite; picture paths are below the folder. Pairs that lack a picture are left out and named in `omitted`.
  * Throws a {@link FoveaError} where nothing is left, and as {@link parseMmvp} does.
  */
-export async function buildMmvp(given: z.input<typeof mmvpOptions>): Promise<Draft> {
-  const { folder, name, gtRevision, swap } = mmvpOptions.parse(given);
+export async function buildMmvp(given: z.input<typeof mmvpFilesSchema>): Promise<Draft> {
+  const { folder, name, gtRevision, swap } = mmvpFilesSchema.parse(given);
   const file = path.join(folder, 'Questions.csv');
-  const text = await readText(file);
+  const { text, sha256 } = await readText(file);
   const rows = parseMmvp(text, file);
-  const { found, lost } = await describePictures(
-    folder,
+  const { found, lost } = await lookAtAll(
+    await PictureFiles.open(folder),
     rows.map(({ index }) => pictureOf(index)),
   );
-  const reasons = new Map(lost.map((picture) => [picture.path, picture.reason]));
+  const reasons = new Map(lost.map((picture) => [picture.what, picture.reason]));
   const isWhole = ({ index }: MmvpRow) => found.has(pictureOf(index)) && found.has(pictureOf(partnerOf(index)));
   const whole = rows.filter(isWhole);
   if (whole.length === 0) {
@@ -105,7 +106,7 @@ export async function buildMmvp(given: z.input<typeof mmvpOptions>): Promise<Dra
     name,
     kind: 'mmvp',
     title: 'MMVP: nine visual patterns in pairs that CLIP takes for the same',
-    source: { builder: 'mmvp', questions: sha256Hex(text), swap, ...errataOf(rows) },
+    source: { builder: 'mmvp-files', version: 1, questions: sha256, swap, ...errataOf(rows) },
     prompt: { id: 'mmvp', template: '{question}' },
     textTemplate: '{}',
     gtRevision,

@@ -11,7 +11,6 @@ export interface Unit {
   correct: boolean;
   unknown: number;
   errors: number;
-  members: readonly Judged[];
 }
 
 /** Where a result stands. */
@@ -20,13 +19,10 @@ export interface Place {
   split: string;
 }
 
-/** Judged items by a key in order of first appearance; those without one are left out. */
-export function grouped(
-  judged: readonly Judged[],
-  keyOf: (judged: Judged) => string | null | undefined,
-): Map<string, Judged[]> {
-  const groups = new Map<string, Judged[]>();
-  for (const one of judged) {
+/** Things by a key, in order of first appearance; those without one are left out. */
+export function grouped<T>(all: readonly T[], keyOf: (one: T) => string | null | undefined): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const one of all) {
     const key = keyOf(one);
     if (key === null || key === undefined) continue;
     const known = groups.get(key);
@@ -36,28 +32,29 @@ export function grouped(
   return groups;
 }
 
+const isRight = ({ scored }: Judged): boolean => scored.correct === 1;
+
 /** Every item on its own. */
-export function unitsOf(judged: readonly Judged[], isCorrect = (one: Judged) => one.scored.correct === 1): Unit[] {
-  return judged.map((one) => unit([one], isCorrect(one)));
-}
+export const unitsOf = (judged: readonly Judged[], isCorrect = isRight): Unit[] =>
+  judged.map((one) => unit([one], isCorrect(one)));
 
 /** Items that share `pair`, right when all of them are. */
-export function pairsOf(judged: readonly Judged[], isCorrect = (one: Judged) => one.scored.correct === 1): Unit[] {
-  return [...grouped(judged, ({ item }) => item.pair).values()].map((members) =>
-    unit(members, members.every(isCorrect)),
-  );
+export const pairsOf = (judged: readonly Judged[], isCorrect = isRight): Unit[] =>
+  wholes(judged, ({ item }) => item.pair, isCorrect);
+
+/** Items that share a key, right when all of them are. */
+export function wholes(
+  judged: readonly Judged[],
+  keyOf: (one: Judged) => string | undefined,
+  isCorrect = isRight,
+): Unit[] {
+  return [...grouped(judged, keyOf).values()].map((members) => unit(members, members.every(isCorrect)));
 }
 
 /** A whole with its own verdict, in the cluster of its first member. */
 export function unit(members: readonly Judged[], correct: boolean): Unit {
-  const count = (label: string) => members.filter(({ scored }) => scored.label === label).length;
-  return {
-    cluster: members[0].item.cluster,
-    correct,
-    unknown: count('unknown'),
-    errors: count('error'),
-    members,
-  };
+  const labelled = (label: string) => members.filter(({ scored }) => scored.label === label).length;
+  return { cluster: members[0].item.cluster, correct, unknown: labelled('unknown'), errors: labelled('error') };
 }
 
 /**

@@ -1,6 +1,6 @@
 import { philox } from '@fovea/tensor/random';
 import { describe, expect, it } from 'vitest';
-import { type FeatureMatrix, minedDraft, minePairs, minePairsOptions } from './mine-pairs.ts';
+import { type FeatureMatrix, minedDraft, minePairs, minePairsSchema } from './mine-pairs.ts';
 
 /** Random rows; `copies` makes the second of each pair a noisy copy of the first. */
 function rows(n: number, dim: number, seed: number, copies: readonly [number, number, number][] = []): FeatureMatrix {
@@ -85,7 +85,7 @@ describe('minedDraft', () => {
     labels: Array.from({ length: 1300 }, (_, i) => i % 100),
     classes: Array.from({ length: 100 }, (_, i) => `class_${i}`),
     encoders: { confused: 'c', apart: 'd' },
-    options: minePairsOptions.parse({}),
+    options: minePairsSchema.parse({}),
   };
 
   it('asks for each picture by its class name, and leaves out pairs of one class', async () => {
@@ -97,6 +97,6 @@ describe('minedDraft', () => {
     expect(first.ask).toEqual({ kind: 'pick', text: 'class 3', gold: 0 });
     expect(second.ask).toEqual({ kind: 'pick', text: 'class 0', gold: 1 });
     expect(first.pictures).toEqual(second.pictures);
-    expect(() => minedDraft([{ a: 5, b: 105, similar: 1, different: 0 }], source)).toThrow('No pair of 1');
+    expect(() => minedDraft([{ a: 5, b: 105, similar: 1, different: 0 }], source)).toThrow('None of 1 pairs');
   });
 });

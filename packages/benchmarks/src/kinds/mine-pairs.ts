@@ -5,10 +5,10 @@
 import { FoveaError, sha256Hex } from '@fovea/artifacts';
 import { z } from 'zod';
 import type { Draft } from '../suite/draft.ts';
-import { cleanName } from './build-robustvqa.ts';
+import { cleanName, ROBUSTVQA_TEXT_TEMPLATE } from './robustvqa-questions.ts';
 import type { PictureFacts } from './user-files.ts';
 
-export const minePairsOptions = z.strictObject({
+export const minePairsSchema = z.strictObject({
   /** Least cosine of the encoder that confuses them. */
   above: z.number().gt(-1).lt(1).default(0.95),
   /** Cosines of the encoder that tells them apart are below this. */
@@ -18,7 +18,7 @@ export const minePairsOptions = z.strictObject({
   /** Every picture in one pair at most. */
   disjoint: z.boolean().default(true),
 });
-export type MinePairsOptions = z.infer<typeof minePairsOptions>;
+export type MinePairsOptions = z.infer<typeof minePairsSchema>;
 
 /** Features of n pictures as rows of a matrix [n, dim]; their lengths do not matter. */
 export interface FeatureMatrix {
@@ -52,10 +52,10 @@ const STRIDE = 16;
 export async function minePairs(
   confused: FeatureMatrix,
   apart: FeatureMatrix,
-  given: z.input<typeof minePairsOptions> = {},
+  given: z.input<typeof minePairsSchema> = {},
   run: { signal?: AbortSignal; progress?: (event: { step: number; steps: number }) => void } = {},
 ): Promise<MinedPair[]> {
-  const options = minePairsOptions.parse(given);
+  const options = minePairsSchema.parse(given);
   const [near, far] = [unitRows(confused, 'confused'), unitRows(apart, 'apart')];
   const n = near.values.length / near.dim;
   if (far.values.length / far.dim !== n) {
@@ -188,9 +188,11 @@ export function minedDraft(pairs: readonly MinedPair[], source: MinedSource): Dr
   const nameOf = (row: number) => names[labels[row]];
   const asked = pairs.filter(({ a, b }) => nameOf(a).toLowerCase() !== nameOf(b).toLowerCase());
   if (asked.length === 0) {
-    throw new FoveaError(
-      `No pair of ${pairs.length} shows two classes, so none can be asked about by name; lower "above" or raise "below".`,
-    );
+    const why =
+      pairs.length === 0
+        ? `No two pictures of ${pictures.length} are alike to the one encoder and different to the other`
+        : `None of ${pairs.length} pairs shows two classes, so none can be asked about by name`;
+    throw new FoveaError(`${why}; lower "above", raise "below" or bring more pictures.`);
   }
   const left = pairs.length - asked.length;
   return {
@@ -199,13 +201,14 @@ export function minedDraft(pairs: readonly MinedPair[], source: MinedSource): Dr
     title: 'CLIP-blind pairs, mined',
     source: {
       builder: 'mine-pairs',
+      version: 1,
       ...options,
-      filterModel: encoders.confused,
-      otherModel: encoders.apart,
+      foil: encoders.confused,
+      apart: encoders.apart,
       pictures: sha256Hex(pictures.map(({ sha256 }) => sha256).join('\n')),
     },
     prompt: { id: 'none', template: '{question}' },
-    textTemplate: 'a photo of a {}',
+    textTemplate: ROBUSTVQA_TEXT_TEMPLATE,
     omitted: left === 0 ? [] : [{ what: `${left} pairs`, reason: 'both pictures are of one class' }],
     notes: [`${asked.length} pairs of ${pictures.length} pictures`],
     items: asked.flatMap(({ a, b, similar, different }) =>

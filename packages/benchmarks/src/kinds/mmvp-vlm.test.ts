@@ -1,4 +1,4 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { wilson } from '../statistics.ts';
@@ -101,6 +101,18 @@ describe('MMVP-VLM', () => {
     expect(omitted).toEqual([{ what: 'pair 31/32', reason: expect.stringContaining('32.jpg') }]);
     await rm(other, { recursive: true });
     await expect(buildMmvpVlm({ folder: other })).rejects.toThrow('cannot be read');
+  });
+
+  it('refuses a type that climbs out of its folder, and a picture that a link leads out to', async () => {
+    const other = await emptyFolder();
+    await writeFile(path.join(other, 'Questions.csv'), csv(['1,../../etc,a', '2,../../etc,b']));
+    await mkdir(path.join(other, 'MLLM_VLM Images', 'T'), { recursive: true });
+    await expect(buildMmvpVlm({ folder: other })).rejects.toThrow('it climbs out of the folder');
+    await writeFile(path.join(other, 'Questions.csv'), csv(['1,T,a', '2,T,b']));
+    for (const id of [1, 2])
+      await symlink(path.join(folder, 'Questions.csv'), path.join(other, 'MLLM_VLM Images', 'T', `${id}.jpg`));
+    await expect(buildMmvpVlm({ folder: other })).rejects.toThrow('leads out of its folder');
+    await rm(other, { recursive: true });
   });
 
   it('takes a tie, also between the two pictures, for wrong', () => {

@@ -6,7 +6,7 @@ import type { Draft } from '../suite/draft.ts';
 import type { Item } from '../suite/item.ts';
 import { buildMmvp, parseMmvp } from './build-mmvp.ts';
 import { mmvp } from './mmvp.ts';
-import { emptyFolder, measured, opened, scores, writePictures } from './testing-kinds.ts';
+import { emptyFolder, measured, opened, scores, text, writePictures } from './testing-kinds.ts';
 
 const TUSKS = 'Does the elephant have long or short tusks?';
 const PERSON = 'Is the elderly person standing or sitting in the picture?';
@@ -73,8 +73,8 @@ describe('parseMmvp', () => {
     ['other options', csv().replace('(a) Open (b) Closed', '"Open, closed"'), 'its options are "Open, closed"'],
     ['a torn pair', csv().replace('2,"Question 1,', '2,"Question 2,'), 'The pair of row 1 of "q" is no pair'],
     ['an odd end', csv().replace(/^300,.*\n/m, ''), 'it has no second row'],
-  ])('refuses %s', (_, text, why) => {
-    expect(() => parseMmvp(text, 'q')).toThrow(why);
+  ])('refuses %s', (_, rows, why) => {
+    expect(() => parseMmvp(rows, 'q')).toThrow(why);
   });
 });
 
@@ -112,12 +112,14 @@ describe('MMVP', () => {
     const results = measured(draft, mmvp, (item) => {
       if (item.id === '1') return scores(0.5, 0.5);
       if (item.id === '3') return { kind: 'error', message: 'gone', attempts: 1 };
-      if (item.id === '5') return scores(1);
+      if (item.id === '5') return text('Both are visible.');
+      if (item.id === '7') return text(`(${'ab'[goldOf(item)]})`);
       return say(goldOf(item));
     });
     expect(results['all accuracy']).toMatchObject({ value: 297 / 300, n: 300, unknown: 2, errors: 1 });
     expect(results['all pair-accuracy']).toMatchObject({ value: 147 / 150, n: 150, unknown: 2, errors: 1 });
     expect(results['all pair-accuracy'].ci?.method).toBe('wilson');
+    expect(() => measured(draft, mmvp, () => scores(1))).toThrow('not a number for each of 2 options');
   });
 
   it('asks in both orders on request, and tells a preferred place from an answer', async () => {
@@ -146,7 +148,7 @@ describe('MMVP', () => {
     expect(omitted.slice(0, 3)).toEqual([
       { what: 'question 3', reason: 'the other picture of its pair is lost' },
       { what: 'question 4', reason: expect.stringContaining('4.jpg" cannot be read') },
-      { what: 'question 5', reason: expect.stringContaining('it is not there') },
+      { what: 'question 5', reason: expect.stringContaining('there is no such file') },
     ]);
     await rm(path.join(some, 'MMVP Images', '1.jpg'));
     await expect(buildMmvp({ folder: some })).rejects.toThrow('No pair of');

@@ -4,7 +4,7 @@
 import type { Judged, MeasureOptions, SuiteKind } from '../judging/kind.ts';
 import type { Result } from '../judging/result.ts';
 import type { Item } from '../suite/item.ts';
-import { grouped, pairsOf, share, type Unit, unit, unitsOf } from './measures.ts';
+import { grouped, pairsOf, share, unit, unitsOf, wholes } from './measures.ts';
 import { optionScorer } from './score-options.ts';
 
 /** Truths by the meta key that names the right letter. */
@@ -28,9 +28,7 @@ export const mmvp: SuiteKind = {
       if (known.length === 0) continue;
       results.push(...shares(name, split, known, options, ({ item, scored }) => scored.label === item.meta[key]));
     }
-    const orders = bothOrders(judged);
-    if (orders.length > 0) results.push(...orderResults(name, orders, options));
-    return results;
+    return [...results, ...orderResults(name, judged, options)];
   },
 };
 
@@ -50,33 +48,25 @@ function shares(
 
 const patternOf = ({ meta }: Item): string | null => (typeof meta.pattern === 'string' ? meta.pattern : null);
 
-/** Questions that were asked twice, with both answers. */
-function bothOrders(judged: readonly Judged[]): [Judged, Judged][] {
-  const byIndex = grouped(judged, ({ item }) => (item.meta.index === undefined ? null : String(item.meta.index)));
-  return [...byIndex.values()].filter((two): two is [Judged, Judged] => two.length === 2);
-}
-
-function orderResults(suite: string, orders: [Judged, Judged][], options: MeasureOptions): Result[] {
+/** Of questions that were asked twice: whether the answer held, and was right, in both orders. */
+function orderResults(suite: string, judged: readonly Judged[], options: MeasureOptions): Result[] {
   const place = { suite, split: 'both-orders' };
+  const indexOf = ({ item }: Judged) => (item.meta.index === undefined ? undefined : String(item.meta.index));
+  const orders = [...grouped(judged, indexOf).values()].filter((two) => two.length === 2);
+  if (orders.length === 0) return [];
   const said = ({ item, scored }: Judged) =>
     item.ask.kind === 'choice' ? item.ask.options[scored.label.charCodeAt(0) - 65] : undefined;
-  const consistent = orders.map((two) => unit(two, said(two[0]) !== undefined && said(two[0]) === said(two[1])));
-  const right = orders.map((two) =>
-    unit(
-      two,
-      two.every(({ scored }) => scored.correct === 1),
-    ),
-  );
-  const pairs = grouped(orders.flat(), ({ item }) => item.cluster);
-  const whole: Unit[] = [...pairs.values()].map((members) =>
-    unit(
-      members,
-      members.every(({ scored }) => scored.correct === 1),
-    ),
-  );
+  const held = orders.map((two) => unit(two, said(two[0]) !== undefined && said(two[0]) === said(two[1])));
+  const asked = orders.flat();
   return [
-    share(place, 'consistency', consistent, 0.5, options),
-    share(place, 'accuracy', right, null, options),
-    share(place, 'pair-accuracy', whole, null, options),
+    share(place, 'consistency', held, 0.5, options),
+    share(place, 'accuracy', wholes(asked, indexOf), 0.25, options),
+    share(
+      place,
+      'pair-accuracy',
+      wholes(asked, ({ item }) => item.cluster),
+      0.0625,
+      options,
+    ),
   ];
 }

@@ -165,6 +165,17 @@ describe('measure', () => {
     expect(results['random pair-accuracy'].value).toBeLessThan(0.5);
   });
 
+  it('adds what a published script prints where one judged, its faults included', () => {
+    const answer = (item: Item) => text(rngOf(item).int(3) === 0 ? 'Yes.' : goldOf(item) === 'yes' ? 'Yes' : 'No');
+    const results = measured(draft, pope, answer, 'lmms-eval');
+    expect(results['random yes-ratio-as-published']).toMatchObject({ value: 0.5, ci: null });
+    expect(results['random recall-as-published'].value).toBe(1);
+    expect(results['random recall'].value).toBeLessThan(0.8);
+    expect(results['random accuracy-as-published'].value).toBe(results['random accuracy'].value);
+    const ours = measured(draft, pope, answer);
+    expect(Object.keys(ours).filter((place) => place.endsWith('as-published'))).toEqual([]);
+  });
+
   it('is the same again, also when splits come mixed', () => {
     const judged = judge(draft, pope, skilled);
     const once = pope.measure(opened(draft), judged, { count: 200, seed: 1 });

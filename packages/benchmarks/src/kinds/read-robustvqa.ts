@@ -3,18 +3,22 @@
 
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { FoveaError, sha256Hex } from '@fovea/artifacts';
+import { FoveaError } from '@fovea/artifacts';
+import { PictureFiles } from '@fovea/data';
 import { z } from 'zod';
 import type { Draft } from '../suite/draft.ts';
-import { cleanName, yesNoItems } from './build-robustvqa.ts';
-import { describePictures, type PictureFacts, plainPath, readJson, readText } from './user-files.ts';
+import { parseAs, parseJson } from '../suite/safe-files.ts';
+import { YES_NO_PROMPT_IDS, YES_NO_PROMPTS } from './answers/prompts.ts';
+import { cleanName, ROBUSTVQA_TEXT_TEMPLATE, yesNoItems } from './robustvqa-questions.ts';
+import { lookAtAll, plainPath, readText } from './user-files.ts';
 
-export const robustVqaFileOptions = z.strictObject({
+export const robustVqaFilesSchema = z.strictObject({
   /** The published JSON. */
   file: z.string(),
   /** Folder that the three picture folders are below; picture paths start from it. */
   images: z.string(),
   name: z.string().default('robustvqa'),
+  prompt: z.enum(YES_NO_PROMPT_IDS).default('deem'),
   /** Folders below `images`; where left out, the usual names are tried. */
   folders: z
     .strictObject({ imagenet_a: z.string(), imagenet_r: z.string(), imagenet_v2: z.string() })
@@ -50,6 +54,9 @@ const SETS = {
 } as const;
 type SetName = keyof typeof SETS;
 
+const FOIL =
+  "CLIP ViT-L/14 at 336 pixels chose these questions: an encoder that is tuned from it will seem to improve by any change; set a split of buildRobustVqa's beside, whose wrong names no model chose.";
+
 /** A question with its picture's path below `images`. */
 interface Placed extends Entry {
   path: string;
@@ -60,27 +67,30 @@ interface Placed extends Entry {
  * in `omitted`; so are entries whose two names are the same word. Throws a {@link FoveaError} for a file that is not of this
  * form, paths that climb, a picture that is asked twice, a set without a folder, and where nothing is left.
  */
-export async function readRobustVqa(given: z.input<typeof robustVqaFileOptions>): Promise<Draft> {
-  const { file, images, name, folders } = robustVqaFileOptions.parse(given);
-  const lists = await listsOf(file);
+export async function readRobustVqa(given: z.input<typeof robustVqaFilesSchema>): Promise<Draft> {
+  const { file, images, name, prompt, folders } = robustVqaFilesSchema.parse(given);
+  const { text, sha256 } = await readText(file);
+  const lists = listsOf(text, file);
+  const pictures = await PictureFiles.open(images);
   const omitted: Draft['omitted'] = [];
-  const notes: string[] = [];
+  const notes = [FOIL];
   const items: Draft['items'] = [];
   for (const [set, entries] of lists) {
     const folder = await folderOf(set, images, folders[set]);
     const placed = place(set, entries, folder, file);
-    const { found, lost } = await describePictures(
-      images,
+    const { found, lost } = await lookAtAll(
+      pictures,
       placed.map(({ path }) => path),
     );
-    omitted.push(...lost.map((picture) => ({ what: picture.path, reason: picture.reason })));
+    omitted.push(...lost);
     const before = items.length;
-    for (const question of placed) {
-      const picture = found.get(question.path);
+    for (const { path, gt_caption, error_caption } of placed) {
+      const picture = found.get(path);
+      const [right, wrong] = [cleanName(gt_caption), cleanName(error_caption)];
       if (!picture) continue;
-      if (cleanName(question.gt_caption).toLowerCase() === cleanName(question.error_caption).toLowerCase()) {
-        omitted.push({ what: question.path, reason: `both names are "${cleanName(question.gt_caption)}"` });
-      } else items.push(...questionsOf(SETS[set].split, question, picture));
+      if (right.toLowerCase() === wrong.toLowerCase())
+        omitted.push({ what: path, reason: `both names are "${right}"` });
+      else items.push(...yesNoItems({ picture, split: SETS[set].split, right, wrong: [wrong] }));
     }
     notes.push(...notesOf(set, placed, (items.length - before) / 2));
   }
@@ -93,9 +103,9 @@ export async function readRobustVqa(given: z.input<typeof robustVqaFileOptions>)
     name,
     kind: 'robustvqa',
     title: 'RobustVQA: the published questions over ImageNet-A, -R and -V2',
-    source: { builder: 'robustvqa-file', questions: sha256Hex(await readText(file)), filterModel: null },
-    prompt: { id: 'deem', template: '{question} Please anwser yes or no' },
-    textTemplate: 'a photo of a {}',
+    source: { builder: 'robustvqa-files', version: 1, questions: sha256 },
+    prompt: { id: prompt, template: YES_NO_PROMPTS[prompt] },
+    textTemplate: ROBUSTVQA_TEXT_TEMPLATE,
     omitted,
     notes,
     items,
@@ -103,16 +113,11 @@ export async function readRobustVqa(given: z.input<typeof robustVqaFileOptions>)
   };
 }
 
-async function listsOf(file: string): Promise<[SetName, Entry[]][]> {
-  const parsed = document.safeParse(await readJson(file));
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw new FoveaError(
-      `The file "${file}" is not RobustVQA's: ${issue.path.join('.') || 'its top'}: ${issue.message}; it should hold lists imagenet_a, imagenet_r and imagenet_v2 of {file_name, gt_caption, error_caption}.`,
-    );
-  }
+function listsOf(text: string, file: string): [SetName, Entry[]][] {
+  const what = `The file "${file}"`;
+  const lists = parseAs(document, parseJson(text, what), `${what}, which should be RobustVQA's,`);
   return (Object.keys(SETS) as SetName[]).flatMap((set): [SetName, Entry[]][] => {
-    const entries = parsed.data[set];
+    const entries = lists[set];
     return entries ? [[set, entries]] : [];
   });
 }
@@ -130,9 +135,9 @@ async function folderOf(set: SetName, images: string, given: string | undefined)
 function place(set: SetName, entries: readonly Entry[], folder: string, where: string): Placed[] {
   const seen = new Set<string>();
   return entries.map((one) => {
-    const parts = plainPath(one.file_name, where).split('/');
-    if (parts.length < 2) plainPath(`/${one.file_name}`, where);
-    const [group, file] = parts.slice(-2);
+    const [group, file] = plainPath(one.file_name, where).split('/').slice(-2);
+    if (file === undefined)
+      throw new FoveaError(`The picture path "${group}" in "${where}" names no class folder; take the published file.`);
     if (set === 'imagenet_v2') classIndex(group, where);
     const path = plainPath(`${folder}/${group}/${file}`, where);
     if (seen.has(path)) throw new FoveaError(`The file "${where}" asks of the picture "${path}" twice; remove one.`);
@@ -149,16 +154,6 @@ export function classIndex(folder: string, where: string): number {
   );
 }
 
-function questionsOf(
-  split: string,
-  { path, gt_caption, error_caption }: Placed,
-  picture: PictureFacts,
-): Draft['items'] {
-  const [right, wrong] = [cleanName(gt_caption), cleanName(error_caption)];
-  const base = { id: `${split}/${path}`, split, cluster: path, pictures: [{ kind: 'file' as const, ...picture }] };
-  return yesNoItems(base, right, wrong, { label: right, distractor: wrong });
-}
-
 /**
  * Counts, and whether names and folders fit: all pictures of a folder are of one class, so several right names for one
  * folder betray the generator that zips a batch's paths with its filtered labels.
@@ -172,10 +167,10 @@ function notesOf(set: SetName, placed: readonly Placed[], asked: number): string
   }
   const torn = [...names.values()].filter((known) => known.size > 1).length;
   const { split, all } = SETS[set];
-  const notes = [`${split}: ${placed.length} pictures of ${all}, ${asked} asked`];
+  const notes = [`${split}: ${placed.length} pictures of the published ${all}, ${asked} asked.`];
   if (torn > 0) {
     notes.push(
-      `WARNING: in ${torn} of ${names.size} folders of ${split} pictures of one class have different right names; the file seems to come from the generator that misaligns pictures and names, and its scores mean nothing`,
+      `WARNING: in ${torn} of ${names.size} folders of ${split} pictures of one class have different right names; the file seems to come from the generator that misaligns pictures and names, and its scores mean nothing.`,
     );
   }
   return notes;

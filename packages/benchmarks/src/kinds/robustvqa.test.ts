@@ -1,11 +1,11 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { sha256Hex } from '@fovea/artifacts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Answer } from '../judging/answer.ts';
 import type { Draft } from '../suite/draft.ts';
 import type { Item } from '../suite/item.ts';
-import { buildRobustVqa } from './build-robustvqa.ts';
+import { askRobustVqa } from './build-robustvqa.ts';
 import { classIndex, readRobustVqa } from './read-robustvqa.ts';
 import { robustVqa } from './robustvqa.ts';
 import { emptyFolder, measured, opened, scores, text, writePictures } from './testing-kinds.ts';
@@ -83,9 +83,10 @@ describe('readRobustVqa', () => {
 
   it('prints counts beside the published ones, and leaves out equal names', () => {
     expect(draft.notes).toEqual([
-      'imagenet-a: 3 pictures of 7500, 3 asked',
-      'imagenet-r: 3 pictures of 30000, 3 asked',
-      'imagenet-v2: 3 pictures of 10000, 2 asked',
+      expect.stringContaining('CLIP ViT-L/14 at 336 pixels chose these questions'),
+      'imagenet-a: 3 pictures of the published 7500, 3 asked.',
+      'imagenet-r: 3 pictures of the published 30000, 3 asked.',
+      'imagenet-v2: 3 pictures of the published 10000, 2 asked.',
     ]);
     expect(draft.omitted).toEqual([{ what: 'imagenetv2/134/z.jpeg', reason: 'both names are "crane"' }]);
   });
@@ -98,18 +99,19 @@ describe('readRobustVqa', () => {
       { ...third, gt_caption: first.gt_caption },
     ];
     const { notes } = await reading({ ...FILE, imagenet_a: shifted });
-    expect(notes[1]).toContain('WARNING: in 1 of 2 folders of imagenet-a');
+    expect(notes[2]).toContain('WARNING: in 1 of 2 folders of imagenet-a');
   });
 
   it('goes on without a lost picture, and names it', async () => {
     const more = { ...FILE, imagenet_r: [...FILE.imagenet_r, entry('imagenet-r/n1/none.jpg', 'cat', 'dog')] };
-    await writeFile(file('imagenet-r/broken.jpg'), Buffer.from('/9j/4AAQ', 'base64'));
-    more.imagenet_r.push(entry('imagenet-r/../imagenet-r/broken.jpg'.replace('../imagenet-r/', ''), 'cat', 'dog'));
+    await mkdir(file('imagenet-r/n2'));
+    await writeFile(file('imagenet-r/n2/broken.jpg'), Buffer.from('/9j/4AAQ', 'base64'));
+    more.imagenet_r.push(entry('imagenet-r/n2/broken.jpg', 'cat', 'dog'));
     const { items, omitted } = await reading(more);
     expect(items).toHaveLength(draft.items.length);
     expect(omitted.map(({ what }) => what)).toEqual([
       'imagenet-r/n1/none.jpg',
-      'imagenet-r/imagenet-r/broken.jpg',
+      'imagenet-r/n2/broken.jpg',
       'imagenetv2/134/z.jpeg',
     ]);
   });
@@ -133,13 +135,13 @@ describe('readRobustVqa', () => {
 
   const wrong = (file_name: string) => ({ imagenet_v2: [{ file_name, gt_caption: 'a', error_caption: 'b' }] });
   it.each([
-    ['a path that climbs out', wrong('imagenetv2/../../etc/passwd'), 'does not stay below its folder'],
-    ['an absolute path', wrong('/imagenetv2/1/a.jpg'), 'does not stay below its folder'],
-    ['a path of one part', wrong('a.jpg'), 'does not stay below its folder'],
+    ['a path that climbs out', wrong('imagenetv2/../../etc/passwd'), 'is refused'],
+    ['an absolute path', wrong('/imagenetv2/1/a.jpg'), 'is refused'],
+    ['a path of one part', wrong('a.jpg'), 'names no class folder'],
     ['a V2 folder that is no class index', wrong('imagenetv2/n01/a.jpg'), 'no class index of ImageNet-V2'],
     ['a picture asked twice', { imagenet_a: [FILE.imagenet_a[0], FILE.imagenet_a[0]] }, 'asks of the picture'],
-    ['an unknown list', { imagenet_c: [] }, 'is not RobustVQA'],
-    ['an unknown field', { imagenet_a: [{ ...FILE.imagenet_a[0], extra: 1 }] }, 'imagenet_a.0: Unrecognized key'],
+    ['an unknown list', { imagenet_c: [] }, 'Unrecognized key: "imagenet_c"'],
+    ['an unknown field', { imagenet_a: [{ ...FILE.imagenet_a[0], extra: 1 }] }, 'at "imagenet_a.0": Unrecognized key'],
     ['a prototype', '{"__proto__": {}, "imagenet_a": []}', 'has the key "__proto__"'],
     ['no JSON', '{', 'is not JSON'],
     ['nothing to ask', { imagenet_a: [] }, 'leaves nothing to ask'],
@@ -217,9 +219,11 @@ describe('RobustVQA', () => {
       width: 6,
       height: 4,
       label: i % 5,
+      split: 'all',
     }));
     const classes = ['a', 'b', 'c', 'd', 'e'];
-    const four = await buildRobustVqa({ distractor: 'random', format: 'mcq4', rotations: true }, { pictures, classes });
+    const recipe = { distractor: 'random', format: 'mcq4', rotations: true } as const;
+    const four = { ...draft, ...(await askRobustVqa(recipe, { pictures, classes })) };
     const gold = ({ ask }: Item) => (ask.kind === 'choice' ? ask.gold : -1);
     const always = measured(four, robustVqa, () => say(0, 4));
     expect(always['all-unfiltered accuracy']).toMatchObject({ value: 0.25, n: 36, chance: 0.25 });

@@ -4,15 +4,14 @@
 import { mkdir, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { sha256Hex } from '@fovea/artifacts';
 import sharp from 'sharp';
 import type { Answer } from '../judging/answer.ts';
 import type { Judged, SuiteKind } from '../judging/kind.ts';
 import type { Result } from '../judging/result.ts';
 import type { Draft } from '../suite/draft.ts';
-import { type Item, itemSchema } from '../suite/item.ts';
-import { manifestSchema } from '../suite/manifest.ts';
+import type { Item } from '../suite/item.ts';
 import type { Suite } from '../suite/suite.ts';
+import { suiteOf } from '../suite/suite-of.ts';
 
 /** A new empty folder. */
 export const emptyFolder = (): Promise<string> => mkdtemp(path.join(tmpdir(), 'fovea-kinds-'));
@@ -28,21 +27,8 @@ export async function writePictures(folder: string, paths: readonly string[]): P
 }
 
 /** The draft as whoever writes suites would open it; its pictures are not read. */
-export function opened(draft: Draft): Suite {
-  const { items, probes: _, ...rest } = draft;
-  const parsed = items.map((item) => itemSchema.parse(item));
-  const splits: Record<string, number> = {};
-  for (const { split } of parsed) splits[split] = (splits[split] ?? 0) + 1;
-  const manifest = manifestSchema.parse({
-    ...rest,
-    version: 1,
-    splits,
-    items: { count: parsed.length, sha256: sha256Hex(JSON.stringify(parsed)) },
-  });
-  const ids = new Set(parsed.map(({ id }) => id));
-  if (ids.size !== parsed.length) throw new Error('ids are not unique');
-  return { manifest, items: parsed, probes: [], read: () => Promise.reject(new Error('no pictures here')) };
-}
+export const opened = (draft: Draft): Suite =>
+  suiteOf(draft, () => Promise.reject(new Error('no pictures are read here')));
 
 /** Every question answered and judged by the kind's first scorer, or by the one named. */
 export function judge(draft: Draft, kind: SuiteKind, answerOf: (item: Item) => Answer, scorerId?: string): Judged[] {

@@ -4,7 +4,8 @@
 import { FoveaError } from '@fovea/artifacts';
 import type { Rng } from '@fovea/tensor/random';
 import { namesOf, similarities } from '../scoring.ts';
-import type { FilterModel, LabelledPicture } from './build-robustvqa.ts';
+import type { LabelledPicture, RobustVqaSource } from './build-robustvqa.ts';
+import { eachFeature, type RunOptions } from './picture-features.ts';
 
 /** What the filter model thinks of one picture. */
 export interface Verdict {
@@ -15,31 +16,27 @@ export interface Verdict {
 }
 
 /** Verdicts on pictures in their order; names outside the mask do not compete. */
-export async function judge(
-  { encoder, pixels }: FilterModel,
+export async function judgePictures(
+  { judged, read }: NonNullable<RobustVqaSource['filter']>,
   names: readonly string[],
   pictures: readonly LabelledPicture[],
   wrongNames: WrongNames,
-  batch = 64,
+  run: RunOptions,
 ): Promise<Verdict[]> {
+  const { dim } = judged.encoder;
   const { mask } = wrongNames;
   const texts = await namesOf(
-    encoder,
+    judged.encoder,
     mask.map((label) => names[label]),
   );
-  const verdicts: Verdict[] = [];
   const scores = new Float64Array(mask.length);
-  for (let first = 0; first < pictures.length; first += batch) {
-    const chunk = pictures.slice(first, first + batch);
-    const features = await encoder.imageFeatures(await pixels(chunk), chunk.length);
-    chunk.forEach(({ label, path }, i) => {
-      similarities(features, i * encoder.dim, texts, encoder.dim, mask.length, scores);
-      if (scores.some(Number.isNaN)) {
-        throw new FoveaError(`The filter model's features of "${path}" are not finite; choose another one.`);
-      }
-      verdicts.push(wrongNames.judge(label, scores));
-    });
-  }
+  const verdicts: Verdict[] = [];
+  await eachFeature(judged, pictures, read, { ...run, text: 'choosing wrong names' }, (feature, i) => {
+    similarities(feature, 0, texts, dim, mask.length, scores);
+    if (scores.some(Number.isNaN))
+      throw new FoveaError(`The filter model's features of "${pictures[i].path}" are not finite; choose another one.`);
+    verdicts.push(wrongNames.judge(pictures[i].label, scores));
+  });
   return verdicts;
 }
 

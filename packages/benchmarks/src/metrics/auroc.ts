@@ -21,14 +21,14 @@ export function rankScores(scores: ArrayLike<number>): Ranked {
  * positives over the number of pairs.
  */
 export function auroc(scores: ArrayLike<number>, positive: ArrayLike<number>): number | null {
-  return weightedAuroc(rankScores(scores), positive, () => 1);
+  return weightedAuroc(rankScores(scores), positive, new Uint8Array(scores.length).fill(1));
 }
 
-/** The same where an item counts `weight(item)` times, as in a resample. */
+/** The same where item i counts `weights[i]` times, as in a resample. */
 export function weightedAuroc(
   { order, tied }: Ranked,
   positive: ArrayLike<number>,
-  weight: (item: number) => number,
+  weights: ArrayLike<number>,
 ): number | null {
   let below = 0;
   let wins = 0;
@@ -38,8 +38,8 @@ export function weightedAuroc(
     let no = 0;
     do {
       const item = order[at++];
-      if (positive[item]) yes += weight(item);
-      else no += weight(item);
+      if (positive[item]) yes += weights[item];
+      else no += weights[item];
     } while (at < order.length && tied[at]);
     wins += yes * (below + no / 2);
     positives += yes;

@@ -24,8 +24,8 @@ export interface JudgedEncoder {
   logitScale?: number;
 }
 
-/** As many distinct pictures as an evaluation has in memory at once, so that little is padded. */
-const BATCH = 64;
+/** Pictures that are encoded together: as many as an evaluation has in memory at once, so that little is padded. */
+export const CHUNK = 64;
 /** Features that are kept, the oldest dropped first. */
 const KEPT = 32_768;
 
@@ -41,7 +41,7 @@ export class Features {
   constructor({ encoder, imageSize, framing = null }: JudgedEncoder) {
     this.dim = encoder.dim;
     this.framing = squareFraming(imageSize, framing);
-    this.batch = encoder.batch ?? BATCH;
+    this.batch = encoder.batch ?? CHUNK;
     this.#encoder = encoder;
     this.#side = imageSize;
   }

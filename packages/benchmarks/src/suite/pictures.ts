@@ -4,6 +4,7 @@
 
 import { FoveaError, sha256Hex } from '@fovea/artifacts';
 import { decodePicture, PictureFiles } from '@fovea/data';
+import { centreSquare } from '../corruptions/frame.ts';
 import { corrupt } from '../corruptions/index.ts';
 import type { PictureRef } from './item.ts';
 import type { Suite } from './suite.ts';
@@ -21,7 +22,8 @@ export async function pictureReader({ folder, draw }: PictureSource): Promise<Su
   const files = folder === null ? null : await PictureFiles.open(folder, MAX_PIXELS);
   return async (picture) => {
     const pixels = picture.kind === 'file' ? await readFilePicture(files, picture) : await drawScene(draw, picture);
-    return picture.corruption ? corrupt(pixels, picture.corruption) : pixels;
+    const shown = picture.kind === 'file' && picture.square ? centreSquare(pixels, picture.square) : pixels;
+    return picture.corruption ? corrupt(shown, picture.corruption) : shown;
   };
 }
 

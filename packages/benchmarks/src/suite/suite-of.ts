@@ -42,6 +42,12 @@ export function suiteOf(draft: Draft, read: (picture: PictureRef) => ReturnType<
   return { manifest, items, probes, read };
 }
 
+/** The draft that a suite could have been made of. */
+export function draftOf({ manifest, items, probes }: Suite): Draft {
+  const { version: _version, splits: _splits, items: _items, probes: _probes, ...facts } = manifest;
+  return { ...facts, items: [...items], probes: [...probes] };
+}
+
 /** SHA-256 of all that a suite is: its manifest, with the hashes of items and pictures inside. */
 export const manifestHash = (manifest: Manifest): string => sha256Hex(canonicalJson(manifest));
 

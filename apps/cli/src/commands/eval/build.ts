@@ -4,12 +4,13 @@
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { FoveaError } from '@fovea/artifacts';
-import { BUILDERS, writeSuite } from '@fovea/benchmarks/judging';
+import { BUILDERS, type FilterModel, writeSuite } from '@fovea/benchmarks/judging';
 import { parseMapping, setField } from '@fovea/recipe';
 import { type ArgsDef, defineCommand } from 'citty';
 import { listOf } from '../../arguments.ts';
 import { fromUser } from '../../evaluation/request.ts';
-import { shown } from '../../home.ts';
+import { encodingOf, type OpenEncoder, openEncoder, weightsId } from '../../evaluation/subjects.ts';
+import { findHome, shown } from '../../home.ts';
 
 const args = {
   kind: {
@@ -26,6 +27,13 @@ const args = {
     valueHint: 'field=value',
     description: 'Set one option, such as from.images=DIR; may be given several times',
   },
+  filter: {
+    type: 'string',
+    valueHint: 'ENCODER',
+    description:
+      'Encoder that chooses wrong names, or is fooled by pairs: a folder, builtin:emoji-foil or a checkpoint',
+  },
+  other: { type: 'string', valueHint: 'ENCODER', description: 'For pairs: the encoder that tells them apart' },
   json: { type: 'boolean', description: 'Print one JSON document' },
 } satisfies ArgsDef & Record<string, { multiple?: boolean }>;
 
@@ -51,7 +59,9 @@ export default defineCommand({
     }
     const out = args.out === undefined ? null : fromUser(args.out);
     if (out !== null) await refuseThere(out);
-    const draft = await build(given as never);
+    const draft = await withFilters([args.filter, args.other], ([filter, other]) =>
+      build(given as never, { filter, other }),
+    );
     const folder = out ?? fromUser(draft.name);
     const manifest = await writeSuite(folder, draft);
     if (args.json) return console.log(JSON.stringify({ folder, manifest }, null, 2));
@@ -61,6 +71,33 @@ export default defineCommand({
     for (const note of manifest.notes) console.log(`note: ${note}`);
   },
 });
+
+/** Opens the encoders that a builder asks, and lets them go. */
+async function withFilters<T>(
+  given: (string | undefined)[],
+  use: (filters: (FilterModel | null)[]) => Promise<T>,
+): Promise<T> {
+  const home = findHome();
+  const opened: OpenEncoder[] = [];
+  try {
+    const filters: (FilterModel | null)[] = [];
+    for (const what of given) {
+      if (what === undefined) {
+        filters.push(null);
+        continue;
+      }
+      const folder = fromUser(what);
+      const isFolder = (await stat(folder).catch(() => null))?.isDirectory() === true;
+      const subject = isFolder ? { from: 'encoder' as const, folder } : await encodingOf(home, what);
+      const encoder = await openEncoder(home, subject, 'cpu');
+      opened.push(encoder);
+      filters.push({ judged: encoder.judged, id: weightsId(encoder.judged) });
+    }
+    return await use(filters);
+  } finally {
+    for (const { dispose } of opened) await dispose();
+  }
+}
 
 const reason = ({ omitted: [{ what, reason }] }: { omitted: { what: string; reason: string }[] }): string =>
   `${what}: ${reason}`;

@@ -6,15 +6,15 @@ import { SUITES } from '@fovea/benchmarks';
 import { DEVICES } from '@fovea/tensor';
 import { defineCommand } from 'citty';
 import { wholeNumber } from '../../arguments.ts';
-import { findCheckpoint } from '../../checkpoints.ts';
 import { execute } from '../../evaluation/execute.ts';
 import { printEvaluation } from '../../evaluation/print.ts';
 import { progressLine } from '../../evaluation/progress-line.ts';
 import { scoreRecipeSuites } from '../../evaluation/recipe-suites.ts';
 import { type EvalRequest, fromUser, ROLES_OF_SUBJECT, type SubjectRequest } from '../../evaluation/request.ts';
 import { evalsFolder, scoringArgs, scoringWishes } from '../../evaluation/scoring-args.ts';
+import { encodingOf, isAddress } from '../../evaluation/subjects.ts';
 import { ALL_TWINS, nameSuites } from '../../evaluation/suites.ts';
-import { findHome, type Home, openHomeStore } from '../../home.ts';
+import { findHome, type Home } from '../../home.ts';
 
 export default defineCommand({
   meta: { name: 'run', description: 'Ask a checkpoint, an encoder or a language model the questions of suites' },
@@ -33,7 +33,10 @@ export default defineCommand({
     run: { type: 'string', valueHint: 'RUN', description: 'Look for the checkpoint only in this run' },
     encoder: { type: 'string', valueHint: 'FOLDER', description: 'A published encoder, as from_pretrained takes it' },
     lm: { type: 'string', valueHint: 'FOLDER|URL', description: 'A language model, or a server that speaks for one' },
-    answers: { type: 'string', valueHint: 'FILE', description: 'Answers that you have: judge them and ask nobody' },
+    model: { type: 'string', valueHint: 'NAME', description: 'Which of the server’s models' },
+    words: { type: 'boolean', description: 'Let a language model answer in words, not by likelihoods' },
+    detector: { type: 'string', valueHint: 'FILE', description: 'CenterNet, whose boxes answer what is there' },
+    answers: { type: 'string', valueHint: 'FILES', description: 'Answers that you have: judge them and ask nobody' },
     subject: {
       type: 'string',
       default: 'auto',
@@ -95,17 +98,24 @@ export default defineCommand({
 
 async function subjectOf(
   home: Home,
-  args: { checkpoint?: string; run?: string; encoder?: string; lm?: string; answers?: string },
+  args: Partial<Record<'checkpoint' | 'run' | 'encoder' | 'lm' | 'model' | 'detector' | 'answers', string>> & {
+    words?: boolean;
+  },
 ): Promise<SubjectRequest> {
-  const given = (['checkpoint', 'encoder', 'lm', 'answers'] as const).filter((flag) => args[flag] !== undefined);
+  const given = (['checkpoint', 'encoder', 'lm', 'detector', 'answers'] as const).filter(
+    (flag) => args[flag] !== undefined,
+  );
   if (given.length > 1)
     throw new FoveaError(`One subject at a time: --${given[0]} and --${given[1]} cannot be given together.`);
   if (args.encoder !== undefined) return { from: 'encoder', folder: fromUser(args.encoder) };
-  if (args.answers !== undefined) return { from: 'answers', file: fromUser(args.answers) };
-  if (args.lm !== undefined) return { from: 'lm', place: /^https?:\/\//.test(args.lm) ? args.lm : fromUser(args.lm) };
-  if (args.checkpoint?.startsWith('builtin:')) return { from: 'builtin', weights: args.checkpoint };
-  const { id, run } = await findCheckpoint(await openHomeStore(home), args.checkpoint ?? 'latest', args.run);
-  return { from: 'checkpoint', id, run: run.id };
+  if (args.answers !== undefined)
+    return { from: 'answers', files: args.answers.split(',').map((file) => fromUser(file.trim())) };
+  if (args.detector !== undefined) return { from: 'detector', file: fromUser(args.detector) };
+  if (args.lm !== undefined) {
+    const place = isAddress(args.lm) ? args.lm : fromUser(args.lm);
+    return { from: 'lm', place, model: args.model ?? null, words: args.words ?? false };
+  }
+  return encodingOf(home, args.checkpoint ?? 'latest', args.run);
 }
 
 function oneOf<T extends string>(flag: string, text: string, all: readonly T[]): T {

@@ -14,6 +14,7 @@ import {
 } from '../../metrics/binary.ts';
 import { ece } from '../../metrics/calibration.ts';
 import { percentileInterval, type Resamples, ratioDraws, resamplesOf, wilson } from '../../statistics.ts';
+import { COMPAT_RULES, scriptNumbers } from './compat.ts';
 import { goldOf } from './yes-no.ts';
 
 const CHANCE: Partial<Record<string, number>> = {
@@ -28,9 +29,9 @@ const CHANCE: Partial<Record<string, number>> = {
 };
 
 /** At 0 or 1 all resamples are alike, so every metric that ends there gets Wilson's interval over the clusters; not these. */
-const ENDLESS = new Set(['mcc', 'd-prime', 'criterion', 'ece']);
+const ENDLESS = new Set(['mcc', 'd-prime', 'criterion']);
 
-/** A value with its value in every resample. */
+/** A value with its value in every resample; without any where it gets no interval. */
 interface Drawn {
   value: number | null;
   draws: Float64Array;
@@ -47,7 +48,8 @@ interface SplitRows {
 
 /**
  * Per split: every binary metric, `auroc` of yes over no and `ece` where answers carry scores, `pair-accuracy` where items
- * are paired. Over splits, as `all`: their means `accuracy-macro` and `f1-macro`; never pooled, since splits repeat questions.
+ * are paired; where a published script judged, what it prints, as `recall-as-published` and so on. Over splits, as `all`:
+ * their means `accuracy-macro` and `f1-macro`; never pooled, since splits repeat questions.
  */
 export function measureYesNo(suite: string, judged: readonly Judged[], options: MeasureOptions): Result[] {
   if (judged.length === 0) return [];
@@ -84,6 +86,7 @@ const drawSplit = (rows: SplitRows, resamples: Resamples) => ({
   auroc: drawAuroc(rows, resamples),
   ece: calibrationOf(rows),
   'pair-accuracy': drawPairs(rows, resamples),
+  ...asPublished(rows),
 });
 
 function resultOf(
@@ -105,7 +108,7 @@ function resultOf(
 }
 
 function intervalOf(metric: string, { value, draws, clusters }: Drawn, { count, seed }: MeasureOptions): Result['ci'] {
-  if (value === null) return null;
+  if (value === null || draws.length === 0) return null;
   if (!ENDLESS.has(metric) && (value === 0 || value === 1)) {
     const [low, high] = wilson(value * clusters, clusters);
     return { low, high, method: 'wilson', level: 0.95 };
@@ -114,19 +117,18 @@ function intervalOf(metric: string, { value, draws, clusters }: Drawn, { count, 
   return Number.isNaN(low) ? null : { low, high, method: 'cluster-bootstrap', level: 0.95, resamples: count, seed };
 }
 
-const KEYS = Object.keys(noCounts()) as (keyof BinaryCounts)[];
+const KEYS = ['tp', 'fn', 'fp', 'tn', 'blankYes', 'blankNo'] as const;
 
 /** Sums the counts of each resample's clusters, then takes every metric of the sums. */
 function drawBinary({ judged, cluster }: SplitRows, resamples: Resamples): Record<BinaryMetric, Drawn> {
   const byCluster = new Map<number, BinaryCounts>();
-  const all = noCounts();
   judged.forEach(({ item, scored }, i) => {
     const gold = goldOf(item);
     if (gold === null) return;
     const own = byCluster.get(cluster[i]) ?? noCounts();
     byCluster.set(cluster[i], count(own, gold, scored.label));
-    count(all, gold, scored.label);
   });
+  const all = countsOf(judged);
   const value = binaryMetrics(all);
   const answered = judged.length - all.blankYes - all.blankNo;
   const drawn = (metric: BinaryMetric): Drawn => ({
@@ -139,17 +141,29 @@ function drawBinary({ judged, cluster }: SplitRows, resamples: Resamples): Recor
     BinaryMetric,
     Drawn
   >;
-  const parts = [...byCluster].map(([at, counts]) => ({ at, counts }));
+  const at = Int32Array.from(byCluster.keys());
+  const parts = Float64Array.from([...byCluster.values()].flatMap((counts) => KEYS.map((key) => counts[key])));
   for (let row = 0; row < resamples.count; row++) {
-    const sums = noCounts();
-    for (const { at, counts } of parts) {
-      const weight = resamples.weights[row * resamples.clusters + at];
-      if (weight > 0) for (const key of KEYS) sums[key] += weight * counts[key];
-    }
-    const metrics = binaryMetrics(sums);
+    const metrics = binaryMetrics(weighted(parts, at, resamples.weights, row * resamples.clusters));
     for (const metric of BINARY_METRICS) out[metric].draws[row] = metrics[metric] ?? Number.NaN;
   }
   return out;
+}
+
+/** Counts of one resample: six `parts` a cluster, in the order of KEYS, times how often it was drawn. */
+function weighted(parts: Float64Array, at: Int32Array, weights: Uint16Array, offset: number): BinaryCounts {
+  const sums = noCounts();
+  for (let c = 0, part = 0; c < at.length; c++, part += 6) {
+    const weight = weights[offset + at[c]];
+    if (weight === 0) continue;
+    sums.tp += weight * parts[part];
+    sums.fn += weight * parts[part + 1];
+    sums.fp += weight * parts[part + 2];
+    sums.tn += weight * parts[part + 3];
+    sums.blankYes += weight * parts[part + 4];
+    sums.blankNo += weight * parts[part + 5];
+  }
+  return sums;
 }
 
 /** Of the difference yes − no, over the rows that carry one; null where none does. */
@@ -161,13 +175,16 @@ function drawAuroc({ judged, cluster }: SplitRows, resamples: Resamples): Drawn 
   });
   if (rows.length === 0) return null;
   const ranked = rankScores(rows.map(({ score }) => score));
-  const positive = rows.map(({ yes }) => yes);
+  const positive = Uint8Array.from(rows, ({ yes }) => yes);
+  const of = Int32Array.from(rows, ({ cluster }) => cluster);
+  const weights = new Uint16Array(rows.length).fill(1);
+  const value = weightedAuroc(ranked, positive, weights);
   const draws = new Float64Array(resamples.count);
   for (let row = 0; row < resamples.count; row++) {
     const offset = row * resamples.clusters;
-    draws[row] = weightedAuroc(ranked, positive, (i) => resamples.weights[offset + rows[i].cluster]) ?? Number.NaN;
+    for (let i = 0; i < of.length; i++) weights[i] = resamples.weights[offset + of[i]];
+    draws[row] = weightedAuroc(ranked, positive, weights) ?? Number.NaN;
   }
-  const value = weightedAuroc(ranked, positive, () => 1);
   return { value, draws, n: rows.length, clusters: new Set(rows.map((row) => row.cluster)).size };
 }
 
@@ -182,6 +199,29 @@ function calibrationOf({ judged }: SplitRows): Drawn | null {
     rows.map(({ correct }) => correct),
   );
   return { value, draws: new Float64Array(), n: rows.length, clusters: 0 };
+}
+
+/** The sums of the script that judged, with its faults; nothing where none did. */
+function asPublished({ judged }: SplitRows): Record<string, Drawn> {
+  const script = COMPAT_RULES.find(({ id }) => judged.some(({ scored }) => scored.rule === id));
+  if (script === undefined) return {};
+  const numbers = Object.entries(scriptNumbers(script.id, countsOf(judged)));
+  return Object.fromEntries(
+    numbers.flatMap(([metric, value]) =>
+      value === null
+        ? []
+        : [[`${metric}-as-published`, { value, draws: new Float64Array(), n: judged.length, clusters: 0 }]],
+    ),
+  );
+}
+
+function countsOf(judged: readonly Judged[]): BinaryCounts {
+  const counts = noCounts();
+  for (const { item, scored } of judged) {
+    const gold = goldOf(item);
+    if (gold !== null) count(counts, gold, scored.label);
+  }
+  return counts;
 }
 
 /** Share of pairs with all of their questions right; a pair lies in one cluster. */
