@@ -14,6 +14,7 @@ export * from './efficientnet-lite.ts';
 export * from './encoder.ts';
 export * from './flux.ts';
 export * from './from-pretrained.ts';
+export * from './llama.ts';
 export * from './lora.ts';
 export * from './open-clip.ts';
 export * from './params.ts';
