@@ -15,6 +15,7 @@ export * from './encoder.ts';
 export * from './flux.ts';
 export * from './from-pretrained.ts';
 export * from './llama.ts';
+export * from './llava.ts';
 export * from './lora.ts';
 export * from './open-clip.ts';
 export * from './params.ts';
