@@ -1,0 +1,190 @@
+// The tokenizer of a language model from its folder as published: tokenizer.json by `@huggingface/tokenizers`, and the chat
+// template beside it by `@huggingface/jinja`, set up as transformers does. CLIP's and SigLIP's are text-tokenizer.ts.
+
+import path from 'node:path';
+import { FoveaError } from '@fovea/artifacts';
+import { Template } from '@huggingface/jinja';
+import { Tokenizer } from '@huggingface/tokenizers';
+import { z } from 'zod';
+import { readConfig } from './config.ts';
+import { readJsonFile, readTextFile } from './json-file.ts';
+
+export type ChatPart = { type: 'image' } | { type: 'text'; text: string };
+
+export interface ChatMessage {
+  role: 'system' | 'user' | 'assistant';
+  /** A list where there are pictures. */
+  content: string | ChatPart[];
+}
+
+export interface ChatTokenizer {
+  /** Ids of a text as it stands; `special` puts the tokens around it that the model begins and ends texts with. */
+  encode(text: string, options?: { special?: boolean }): number[];
+  /** The text of ids, special tokens left out. */
+  decode(ids: readonly number[]): string;
+  /** Id of a token by its own text, such as `</s>`. */
+  idOf(token: string): number | undefined;
+  /** Ids of every one token that reads as exactly this text. */
+  singles(text: string): number[];
+  /** Whether the folder brings a chat template. */
+  hasTemplate: boolean;
+  /** What the model reads for a conversation, up to where it is to answer. Throws a FoveaError without a template. */
+  render(messages: readonly ChatMessage[]): string;
+  /** Token that begins texts, as text. */
+  begin: string | null;
+  /** Ids after which an answer is over. */
+  ends: ReadonlySet<number>;
+}
+
+/** The largest vocabularies in use take 35 MB. */
+const LARGEST = 128 * 2 ** 20;
+const LONGEST_TEMPLATE = 2 ** 20;
+
+const token = z.union([z.string(), z.object({ content: z.string() }).transform(({ content }) => content)]);
+const template = z.union([z.string(), z.array(z.object({ name: z.string(), template: z.string() }))]);
+const settings = z.object({
+  bos_token: token.nullish(),
+  eos_token: token.nullish(),
+  pad_token: token.nullish(),
+  unk_token: token.nullish(),
+  chat_template: template.nullish(),
+  clean_up_tokenization_spaces: z.boolean().nullish(),
+});
+type Settings = z.infer<typeof settings>;
+
+const ids = z.union([z.int(), z.array(z.int())]).nullish();
+const endings = z.object({ eos_token_id: ids, text_config: z.object({ eos_token_id: ids }).nullish() });
+
+const stage = z.looseObject({ type: z.string() }).nullable().default(null);
+const definition = z.looseObject({
+  added_tokens: z.array(z.looseObject({ id: z.int().nonnegative(), content: z.string() })).default([]),
+  normalizer: stage,
+  pre_tokenizer: stage,
+  post_processor: stage,
+  decoder: stage,
+  model: z.looseObject({ type: z.enum(['BPE', 'Unigram']), byte_fallback: z.boolean().nullish() }),
+});
+
+/** The files that {@link readChatTokenizer} reads where they are, for hashing. */
+export const CHAT_FILES = [
+  ...['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'generation_config.json', 'config.json'],
+  ...['chat_template.jinja', 'chat_template.json'],
+];
+
+/** The tokenizer in a folder. Throws a {@link FoveaError} where its files are missing, are no JSON, or cannot be done. */
+export function readChatTokenizer(folder: string): ChatTokenizer {
+  const config = readSettings(folder);
+  const found = read(definition, folder, 'tokenizer.json');
+  if (!found)
+    throw new FoveaError(
+      `The folder "${folder}" has no tokenizer.json, by which its language model reads; save one with transformers (AutoTokenizer.from_pretrained(…).save_pretrained(…)).`,
+    );
+  const tokenizer = build(found, config, folder);
+  const idOf = (text: string) => tokenizer.token_to_id(text);
+  const chat = templateOf(folder, config);
+  const byText = new Map<string, number[]>();
+  // A token's own text, whatever marks its spaces.
+  for (const [piece, id] of tokenizer.get_vocab(false)) {
+    if (piece === undefined) continue;
+    const text = piece.replace(/^[\u2581\u0120]/, ' ');
+    byText.set(text, [...(byText.get(text) ?? []), id]);
+  }
+  return {
+    encode: (text, { special = false } = {}) => tokenizer.encode(text, { add_special_tokens: special }).ids,
+    decode: (list) =>
+      list.length === 0
+        ? ''
+        : tokenizer.decode([...list], {
+            skip_special_tokens: true,
+            clean_up_tokenization_spaces: config.clean_up_tokenization_spaces ?? false,
+          }),
+    idOf,
+    singles: (text) => byText.get(text) ?? [],
+    hasTemplate: chat !== null,
+    render(messages) {
+      if (chat === null)
+        throw new FoveaError(
+          `The tokenizer in "${folder}" has no chat template; put chat_template.jinja beside it, or ask without one.`,
+        );
+      return rendered(chat, messages, config, folder);
+    },
+    begin: config.bos_token ?? null,
+    ends: endsOf(folder, config, idOf),
+  };
+}
+
+function build(found: z.infer<typeof definition>, config: Settings, folder: string): Tokenizer {
+  try {
+    return new Tokenizer(found, { eos_token: config.eos_token ?? undefined });
+  } catch (error) {
+    throw new FoveaError(
+      `The tokenizer in "${folder}" cannot be built (${(error as Error).message}); take its files anew from where the model was published.`,
+    );
+  }
+}
+
+/** What tokenizer_config.json says, and special_tokens_map.json where that is silent. */
+function readSettings(folder: string): Settings {
+  const parts = ['special_tokens_map.json', 'tokenizer_config.json'].map((name): Settings => {
+    const said = read(settings, folder, name) ?? {};
+    return Object.fromEntries(Object.entries(said).filter(([, value]) => value != null));
+  });
+  return Object.assign({}, ...parts);
+}
+
+/** As transformers looks for it: a file of its own, the processor's, the tokenizer's. Of several, the default. */
+function templateOf(folder: string, config: Settings): Template | null {
+  const file = path.join(folder, 'chat_template.jinja');
+  const own = readTextFile(file, { ...limits(file), most: LONGEST_TEMPLATE });
+  const processors = read(z.object({ chat_template: template.nullish() }), folder, 'chat_template.json')?.chat_template;
+  const said = own ?? processors ?? config.chat_template;
+  const text = Array.isArray(said) ? said.find(({ name }) => name === 'default')?.template : said;
+  if (text == null) return null;
+  try {
+    return new Template(text);
+  } catch (error) {
+    throw new FoveaError(
+      `The chat template in "${folder}" cannot be read (${(error as Error).message}); mend it, or take it anew from where the model was published.`,
+    );
+  }
+}
+
+/** No clock is given to a template: one that would name today's date falls back to the date that it holds. */
+function rendered(chat: Template, messages: readonly ChatMessage[], config: Settings, folder: string): string {
+  const { bos_token, eos_token, pad_token, unk_token } = config;
+  const tokens = Object.fromEntries(
+    Object.entries({ bos_token, eos_token, pad_token, unk_token }).map(([name, text]) => [name, text ?? '']),
+  );
+  const raise_exception = (message: string): never => {
+    throw new Error(message);
+  };
+  try {
+    return chat.render({ messages, add_generation_prompt: true, raise_exception, ...tokens });
+  } catch (error) {
+    throw new FoveaError(
+      `The chat template in "${folder}" cannot be filled in (${(error as Error).message}); mend it, or ask otherwise.`,
+    );
+  }
+}
+
+function endsOf(folder: string, config: Settings, idOf: (text: string) => number | undefined): Set<number> {
+  const said = ['generation_config.json', 'config.json'].map((name) => read(endings, folder, name));
+  const listed = said.flatMap((each) => [each?.eos_token_id ?? [], each?.text_config?.eos_token_id ?? []].flat());
+  const own = config.eos_token == null ? undefined : idOf(config.eos_token);
+  return new Set(own === undefined ? listed : [...listed, own]);
+}
+
+const limits = (file: string) => ({
+  most: LARGEST,
+  kind: 'tokenizer',
+  fail: (why: string): never => {
+    throw new FoveaError(`The file ${file} ${why}; take it anew from its source.`);
+  },
+});
+
+/** A JSON file of the folder as its schema reads it; undefined where there is none. */
+function read<T>(schema: z.ZodType<T>, folder: string, name: string): T | undefined {
+  const file = path.join(folder, name);
+  const json = readJsonFile(file, limits(file));
+  return json === undefined ? undefined : readConfig(schema, json, file);
+}
