@@ -3,7 +3,7 @@
 
 import path from 'node:path';
 import { FoveaError } from '@fovea/artifacts';
-import { Template } from '@huggingface/jinja';
+import { Environment, Interpreter, Template } from '@huggingface/jinja';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
 import { readConfig } from './config.ts';
@@ -39,6 +39,7 @@ export interface ChatTokenizer {
 /** The largest vocabularies in use take 35 MB. */
 const LARGEST = 128 * 2 ** 20;
 const LONGEST_TEMPLATE = 2 ** 20;
+const MOST_RANGE = 100_000;
 
 const token = z.union([z.string(), z.object({ content: z.string() }).transform(({ content }) => content)]);
 const template = z.union([z.string(), z.array(z.object({ name: z.string(), template: z.string() }))]);
@@ -149,17 +150,27 @@ function templateOf(folder: string, config: Settings): Template | null {
   }
 }
 
-/** No clock is given to a template: one that would name today's date falls back to the date that it holds. */
+/** What a template may use; no clock (`strftime_now`), so one that would name today's date names the one that it holds. */
+const GLOBALS = {
+  ...{ true: true, false: false, none: null, True: true, False: false, None: null },
+  raise_exception: (message: unknown): never => {
+    throw new Error(String(message));
+  },
+  range: (from: number, to?: number, step = 1): number[] => {
+    const [start, end] = typeof to === 'number' ? [from, to] : [0, from];
+    const count = Math.max(0, Math.ceil((end - start) / step));
+    if (!(count <= MOST_RANGE)) throw new Error(`range of ${count} numbers`);
+    return Array.from({ length: count }, (_, i) => start + i * step);
+  },
+};
+
 function rendered(chat: Template, messages: readonly ChatMessage[], config: Settings, folder: string): string {
-  const { bos_token, eos_token, pad_token, unk_token } = config;
-  const tokens = Object.fromEntries(
-    Object.entries({ bos_token, eos_token, pad_token, unk_token }).map(([name, text]) => [name, text ?? '']),
-  );
-  const raise_exception = (message: string): never => {
-    throw new Error(message);
-  };
+  const { bos_token = '', eos_token = '', pad_token = '', unk_token = '' } = config;
+  const given = { messages, add_generation_prompt: true, bos_token, eos_token, pad_token, unk_token };
+  const environment = new Environment();
+  for (const [name, value] of Object.entries({ ...GLOBALS, ...given })) environment.set(name, value);
   try {
-    return chat.render({ messages, add_generation_prompt: true, raise_exception, ...tokens });
+    return String(new Interpreter(environment).run(chat.parsed).value);
   } catch (error) {
     throw new FoveaError(
       `The chat template in "${folder}" cannot be filled in (${(error as Error).message}); mend it, or ask otherwise.`,
