@@ -4,7 +4,7 @@
 import path from 'node:path';
 import { FoveaError } from '@fovea/artifacts';
 import { Environment, Interpreter, Template } from '@huggingface/jinja';
-import { Tokenizer } from '@huggingface/tokenizers';
+import { ByteFallbackDecoder, Tokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
 import { readConfig } from './config.ts';
 import { readJsonFile, readTextFile } from './json-file.ts';
@@ -24,6 +24,8 @@ export interface ChatTokenizer {
   decode(ids: readonly number[]): string;
   /** Id of a token by its own text, such as `</s>`. */
   idOf(token: string): number | undefined;
+  /** A token's own text by its id. */
+  textOf(id: number): string | undefined;
   /** Ids of every one token that reads as exactly this text. */
   singles(text: string): number[];
   /** Whether the folder brings a chat template. */
@@ -100,6 +102,7 @@ export function readChatTokenizer(folder: string): ChatTokenizer {
             clean_up_tokenization_spaces: config.clean_up_tokenization_spaces ?? false,
           }),
     idOf,
+    textOf: (id) => tokenizer.id_to_token(id),
     singles: (text) => byText.get(text) ?? [],
     hasTemplate: chat !== null,
     render(messages) {
@@ -116,11 +119,43 @@ export function readChatTokenizer(folder: string): ChatTokenizer {
 
 function build(found: z.infer<typeof definition>, config: Settings, folder: string): Tokenizer {
   try {
-    return new Tokenizer(found, { eos_token: config.eos_token ?? undefined });
+    const tokenizer = new Tokenizer(found, { eos_token: config.eos_token ?? undefined });
+    const { decoders = [] } = (tokenizer.decoder ?? {}) as { decoders?: object[] };
+    for (const [i, step] of decoders.entries()) if (step instanceof ByteFallbackDecoder) decoders[i] = STRICT_BYTES;
+    return tokenizer;
   } catch (error) {
     throw new FoveaError(
       `The tokenizer in "${folder}" cannot be built (${(error as Error).message}); take its files anew from where the model was published.`,
     );
+  }
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** Bytes that spell no character come out as one � each, as from Rust's tokenizers; the package joins some, and loses U+FEFF. */
+const STRICT_BYTES = {
+  decode_chain(tokens: string[]): string[] {
+    const out: string[] = [];
+    for (let at = 0; at < tokens.length; ) {
+      const end = tokens.findIndex((token, i) => i >= at && !BYTE.test(token));
+      const bytes = tokens
+        .slice(at, end < 0 ? tokens.length : end)
+        .map((token) => Number.parseInt(token.slice(3, 5), 16));
+      out.push(...spelt(bytes));
+      at += bytes.length;
+      if (at < tokens.length) out.push(tokens[at++]);
+    }
+    return out;
+  },
+};
+const BYTE = /^<0x[0-9A-F]{2}>$/;
+
+function spelt(bytes: number[]): string[] {
+  if (bytes.length === 0) return [];
+  try {
+    return [utf8.decode(Uint8Array.from(bytes))];
+  } catch {
+    return bytes.map(() => '\ufffd');
   }
 }
 

@@ -81,7 +81,8 @@ interface Opened {
 
 /** Buffers of older files, and the second copy of an embedding that serves twice. */
 const LEFT_OUT = /(^|\.)(rotary_emb\.inv_freq|position_ids)$/;
-const CAPACITY_STEP = 128;
+/** Room is made for this many tokens or twice, four times, … as many, so that few programs serve all lengths. */
+const LEAST_ROOM = 256;
 
 /**
  * Opens a folder as `from_pretrained` takes it: config.json, safetensors (shards too), tokenizer.json. Weights are mapped.
@@ -177,7 +178,7 @@ class MappedLanguageModel implements LanguageModel {
   }
 
   reader(tokens: number): Reader {
-    const capacity = Math.ceil(tokens / CAPACITY_STEP) * CAPACITY_STEP;
+    const capacity = Math.max(LEAST_ROOM, 2 ** Math.ceil(Math.log2(tokens)));
     const program = (count: number) =>
       this.#program(`${count}/${capacity}`, () => this.#compileReader(count, capacity));
     return new CachedReader({ c: this.#opened.text, capacity, chunk: this.chunk, picture: this.picture, program });
@@ -250,13 +251,10 @@ interface Room {
 class CachedReader implements Reader {
   length = 0;
   readonly #room: Room;
-  readonly #cache: Record<string, Float32Array>;
+  #cache: Record<string, Float32Array> | null = null;
 
   constructor(room: Room) {
-    const { c, capacity } = room;
     this.#room = room;
-    const size = sizeOf([c.keyHeads, capacity, c.headWidth]);
-    this.#cache = Object.fromEntries(cacheNames(c).map((name) => [name, new Float32Array(size)]));
   }
 
   get capacity(): number {
@@ -304,6 +302,9 @@ class CachedReader implements Reader {
     const padded = new Int32Array(count);
     padded.set(ids);
     const program = await this.#room.program(count);
+    const { c, capacity } = this.#room;
+    const size = sizeOf([c.keyHeads, capacity, c.headWidth]);
+    this.#cache ??= Object.fromEntries(cacheNames(c).map((name) => [name, new Float32Array(size)]));
     const out = await program.run({
       ids: padded,
       length: Int32Array.of(this.length),
@@ -311,7 +312,7 @@ class CachedReader implements Reader {
       ...more,
       ...this.#cache,
     });
-    const { keyHeads, headWidth } = this.#room.c;
+    const { keyHeads, headWidth } = c;
     for (const [name, rows] of Object.entries(this.#cache)) {
       const made = out[`new/${name}`] as Float32Array;
       for (let head = 0; head < keyHeads; head++) {

@@ -157,4 +157,5 @@ def real(folder, out):
     Path(out).write_text(json.dumps({"texts": TEXTS} | answers(AutoTokenizer.from_pretrained(folder))))
 
 
-real(*sys.argv[1:]) if len(sys.argv) > 1 else tiny()
+if __name__ == "__main__":
+    real(*sys.argv[1:]) if len(sys.argv) > 1 else tiny()

@@ -41,11 +41,7 @@ describe('tokenizers of language models', () => {
     it('gives the texts that transformers gives back', () => {
       const tokenizer = readChatTokenizer(path.join(scratch, name));
       wanted.plain.forEach((ids: number[], row: number) => {
-        // The package loses a byte order mark that is spelt in bytes.
-        const wish = texts[row].startsWith('\ufeff') ? /^\ufeff?bom$/ : wanted.decoded[row];
-        expect(tokenizer.decode(ids), JSON.stringify(texts[row])).toEqual(
-          wish instanceof RegExp ? expect.stringMatching(wish) : wish,
-        );
+        expect(tokenizer.decode(ids), JSON.stringify(texts[row])).toBe(wanted.decoded[row]);
       });
     });
 
