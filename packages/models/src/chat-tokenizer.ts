@@ -4,7 +4,7 @@
 import path from 'node:path';
 import { FoveaError } from '@fovea/artifacts';
 import { Environment, Interpreter, Template } from '@huggingface/jinja';
-import { ByteFallbackDecoder, Tokenizer } from '@huggingface/tokenizers';
+import { Tokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
 import { readConfig } from './config.ts';
 import { readJsonFile, readTextFile } from './json-file.ts';
@@ -64,7 +64,10 @@ const definition = z.looseObject({
   normalizer: stage,
   pre_tokenizer: stage,
   post_processor: stage,
-  decoder: stage,
+  decoder: z
+    .looseObject({ type: z.string(), decoders: z.array(z.looseObject({ type: z.string() })).optional() })
+    .nullable()
+    .default(null),
   model: z.looseObject({ type: z.enum(['BPE', 'Unigram']), byte_fallback: z.boolean().nullish() }),
 });
 
@@ -121,7 +124,8 @@ function build(found: z.infer<typeof definition>, config: Settings, folder: stri
   try {
     const tokenizer = new Tokenizer(found, { eos_token: config.eos_token ?? undefined });
     const { decoders = [] } = (tokenizer.decoder ?? {}) as { decoders?: object[] };
-    for (const [i, step] of decoders.entries()) if (step instanceof ByteFallbackDecoder) decoders[i] = STRICT_BYTES;
+    for (const [i, { type }] of (found.decoder?.decoders ?? []).entries())
+      if (type === 'ByteFallback') decoders[i] = STRICT_BYTES;
     return tokenizer;
   } catch (error) {
     throw new FoveaError(

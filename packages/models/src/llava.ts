@@ -85,11 +85,13 @@ export function llavaText<T>(p: Record<string, T>): Record<string, T> {
   return Object.fromEntries(own.map(([name, value]) => [name.slice(TEXT.length), value]));
 }
 
-/** The name of a tensor as it was published, from what transformers 4.52 to 4.57 wrote. */
+/** The name of a tensor as LLaVA was published, from what any transformers since 4.52 writes. */
 export function llavaPublished(name: string): string {
   if (name === 'lm_head.weight') return `${TEXT}lm_head.weight`;
   if (name.startsWith(`model.${TEXT}`)) return `${TEXT}model.${name.slice(`model.${TEXT}`.length)}`;
-  return name.replace(/^model\.(vision_tower|multi_modal_projector)\./, '$1.');
+  return name
+    .replace(/^model\.(vision_tower|multi_modal_projector)\./, '$1.')
+    .replace(/^vision_tower\.(?!vision_model\.)/, 'vision_tower.vision_model.');
 }
 
 /** pixels [B, 3, H, W], normalised, H and W the tower's own -> tokens of the language model [B, imageTokens, D]. */

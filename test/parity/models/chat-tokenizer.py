@@ -28,6 +28,9 @@ ODD = [
 ]
 TEXTS = [f"Is there {n} {p}" for n in NOUNS for p in PLACES] + [f"{n.upper()}, please.\n" for n in NOUNS] + ODD
 
+# Words that SmolLM2 has tokens for.
+ANSWERS = [space + word for word in ["Yes", "yes", "No", "no"] for space in ["", " "]]
+
 LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 
@@ -77,7 +80,8 @@ def byte_level(split, special, vocab_size=420, normalizer=None, digits=False, ig
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([first, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=digits)])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False, special_tokens=[] if digits is False else special)
-    tokenizer.train_from_iterator([t for t in TEXTS if t.isascii()], trainer)
+    words = ANSWERS * 60 if digits else []
+    tokenizer.train_from_iterator([t for t in TEXTS if t.isascii()] + words, trainer)
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in special])
     return tokenizer
 

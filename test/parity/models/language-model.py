@@ -41,12 +41,21 @@ def save(model, folder, **options):
     model.float()
 
 
-def answer(model, inputs):
+def answer(tokenizer, model, inputs):
     with torch.no_grad():
         logits = model.double()(**inputs).logits[0, -1]
         said = model.generate(**inputs, do_sample=False, max_new_tokens=NEW, pad_token_id=0)[0, inputs["input_ids"].shape[1] :]
+        spelt = [spell(model, inputs, tokenizer.encode(word, add_special_tokens=False)) for word in ["Yes", "No"]]
     model.float()
-    return logits.log_softmax(-1).float(), said
+    return logits.log_softmax(-1).float(), said, torch.tensor(spelt)
+
+
+def spell(model, inputs, ids):
+    """Log-probability of these tokens after the prompt."""
+    whole = torch.cat([inputs["input_ids"], torch.tensor([ids])], 1)
+    more = {k: v for k, v in inputs.items() if k == "pixel_values"}
+    logs = model(input_ids=whole, **more).logits[0, -len(ids) - 1 : -1].log_softmax(-1)
+    return sum(row[i] for row, i in zip(logs, ids)).item()
 
 
 def llama():
@@ -61,7 +70,7 @@ def llama():
     for question in QUESTIONS:
         text = tokenizer.apply_chat_template([{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True)
         inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt")
-        asked.append((question, None, inputs.input_ids[0], *answer(model, inputs)))
+        asked.append((question, None, inputs.input_ids[0], *answer(tokenizer, model, inputs)))
     return tokenizer, asked
 
 
@@ -91,7 +100,7 @@ def llava():
             prompt = processor.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
             inputs = processor(images=Image.fromarray(pixels.numpy()), text=prompt, return_tensors="pt")
             wide = {k: v.double() if v.is_floating_point() else v for k, v in inputs.items()}
-            asked.append((question, i, inputs.input_ids[0], *answer(model, wide)))
+            asked.append((question, i, inputs.input_ids[0], *answer(tokenizer, model, wide)))
     return tokenizer, asked
 
 
@@ -99,8 +108,8 @@ tensors, about = {}, {}
 for name, make in {"llama": llama, "llava": llava}.items():
     tokenizer, asked = make()
     about[name] = []
-    for row, (question, picture, ids, logs, said) in enumerate(asked):
-        tensors |= {f"{name}/{row}/ids": ids.int(), f"{name}/{row}/logs": logs, f"{name}/{row}/said": said.int()}
+    for row, (question, picture, ids, logs, said, spelt) in enumerate(asked):
+        tensors |= {f"{name}/{row}/ids": ids.int(), f"{name}/{row}/logs": logs, f"{name}/{row}/said": said.int(), f"{name}/{row}/spelt": spelt}
         about[name].append({"question": question, "picture": picture, "text": tokenizer.decode(said, skip_special_tokens=True)})
 for i, pixels in enumerate(pictures()):
     tensors[f"picture/{i}"] = pixels.int()

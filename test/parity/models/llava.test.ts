@@ -47,6 +47,7 @@ describe('LLaVA', () => {
         : `model.${name.replace('language_model.model.', 'language_model.')}`,
     );
     expect(between.map(llavaPublished)).toEqual(names);
+    expect(names.map((name) => name.replace('vision_model.', '')).map(llavaPublished)).toEqual(names);
     expect(names.map(llavaPublished)).toEqual(names);
   });
 

@@ -23,7 +23,7 @@ export const letterOf = (index: number): string => String.fromCharCode(97 + inde
 
 /** The words of one question. */
 export function wordsOf(ask: Ask, template: string): string {
-  return template.replaceAll('{question}', () => questionOf(ask)).trim();
+  return template.replaceAll('{question}', () => questionOf(ask));
 }
 
 function questionOf(ask: Ask): string {
