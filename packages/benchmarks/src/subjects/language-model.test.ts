@@ -4,45 +4,13 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { decodeSafetensors } from '@fovea/artifacts';
-import type { Rgb8 } from '@fovea/data';
 import { readChatTokenizer } from '@fovea/models';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import type { Answer } from '../judging/answer.ts';
-import { type Ask, itemSchema } from '../suite/item.ts';
-import { manifestSchema } from '../suite/manifest.ts';
-import type { Suite } from '../suite/suite.ts';
 import { blindSubject } from './blind.ts';
 import { languageModelSubject } from './language-model.ts';
 import type { Request, Subject } from './subject.ts';
-
-const FIXTURES = fileURLToPath(new URL('../../../../test/parity/fixtures/models/', import.meta.url));
-const folderOf = (name: string) => path.join(FIXTURES, 'language-models', name);
-const fixture = decodeSafetensors(readFileSync(path.join(FIXTURES, 'language-models.safetensors')), 'language-models');
-const about: Record<string, { question: string; picture: number | null; text: string }[]> = JSON.parse(
-  fixture.metadata.about,
-);
-
-const pictureOf = (index: number): Rgb8 => {
-  const { shape, data } = fixture.tensors.get(`picture/${index}`)!;
-  return { height: shape[0], width: shape[1], data: Uint8Array.from(data as Int32Array) };
-};
-
-const requestOf = (id: string, ask: Ask, picture: number): Request => ({
-  item: itemSchema.parse({ id, split: 'all', cluster: id, pictures: [{ kind: 'scene', scene: picture }], ask }),
-  pictures: [{ key: `picture ${picture}`, pixels: pictureOf(picture) }],
-});
-
-const suiteOf = (requests: readonly Request[], template = '{question}'): Suite => ({
-  manifest: manifestSchema.parse({
-    ...{ version: 1, name: 'small', kind: 'pope', title: 'Small', source: {}, prompt: { id: 'bare', template } },
-    ...{ splits: {}, items: { count: requests.length, sha256: '0'.repeat(64) } },
-  }),
-  items: requests.map(({ item }) => item),
-  probes: [],
-  read: async (picture) => pictureOf(picture.kind === 'scene' ? (picture.scene as number) : 0),
-});
+import { about, FIXTURES, fixture, folderOf, requestOf, suiteOf } from './testing.ts';
 
 const yesNo = (name: string): Request[] =>
   about[name].map(({ question, picture }, i) =>
