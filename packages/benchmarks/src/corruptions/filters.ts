@@ -94,10 +94,19 @@ function weigh(
 ): void {
   const middle = at(0);
   for (let k = 0; k < count; k++) out[start + k] = from[middle + k] * weights[0];
-  for (let j = weights.length - 1; j > 0; j--) {
+  let j = weights.length - 1;
+  // Two at a time, which halves what goes through memory and keeps the order of the sum.
+  for (; j > 1; j -= 2) {
     const [left, right, weight] = [at(-j), at(j), weights[j]];
-    for (let k = 0; k < count; k++) out[start + k] += (from[left + k] + from[right + k]) * weight;
+    const [nearLeft, nearRight, next] = [at(1 - j), at(j - 1), weights[j - 1]];
+    for (let k = 0; k < count; k++) {
+      const sum = out[start + k] + (from[left + k] + from[right + k]) * weight;
+      out[start + k] = sum + (from[nearLeft + k] + from[nearRight + k]) * next;
+    }
   }
+  if (j === 0) return;
+  const [left, right] = [at(-1), at(1)];
+  for (let k = 0; k < count; k++) out[start + k] += (from[left + k] + from[right + k]) * weights[1];
 }
 
 /**
@@ -176,12 +185,18 @@ function gather(grid: Grid, taps: readonly Tap[], beyond: Beyond): Grid {
   const reach = taps.reduce((most, { dy, dx }) => Math.max(most, Math.abs(dy), Math.abs(dx)), 0);
   const { height, width, channels } = grid;
   const from = padded(grid, reach, beyond);
+  const { data: source } = from;
   const stride = width * channels;
   const data = new Float64Array(height * stride);
   for (let y = 0; y < height; y++) {
-    for (const { dy, dx, weight } of taps) {
-      const at = ((y + reach + dy) * from.width + reach + dx) * channels;
-      for (let k = 0, out = y * stride; k < stride; k++, out++) data[out] += weight * from.data[at + k];
+    for (let i = 0; i < taps.length; i += 2) {
+      const [one, two] = [taps[i], taps[i + 1] ?? { ...taps[i], weight: 0 }];
+      const at = ((y + reach + one.dy) * from.width + reach + one.dx) * channels;
+      const next = ((y + reach + two.dy) * from.width + reach + two.dx) * channels;
+      const [weight, second] = [one.weight, two.weight];
+      for (let k = 0, out = y * stride; k < stride; k++, out++) {
+        data[out] = data[out] + weight * source[at + k] + second * source[next + k];
+      }
     }
   }
   return { height, width, channels, data };
@@ -217,7 +232,7 @@ export function correlate(grid: Grid, kernel: readonly number[], side: number): 
  * {@link correlate} by a kernel that is the same in all four quarters, in a quarter of the time: `quarter` is
  * [reach + 1, reach + 1] from the middle on.
  */
-export function correlateEven(grid: Grid, quarter: ArrayLike<number>, reach: number): Grid {
+export function correlateEven(grid: Grid, quarter: Float32Array, reach: number): Grid {
   const { height, width, channels } = grid;
   const from = padded(grid, reach, 'mirror');
   const [stride, long] = [width * channels, from.width * channels];
@@ -227,15 +242,31 @@ export function correlateEven(grid: Grid, quarter: ArrayLike<number>, reach: num
     for (let dy = 0; dy <= reach; dy++) {
       const [up, down] = [(y + reach - dy) * long, (y + reach + dy) * long];
       for (let k = 0; k < long; k++) line[k] = dy === 0 ? from.data[up + k] : from.data[up + k] + from.data[down + k];
-      for (let dx = 0; dx <= reach; dx++) {
-        const weight = quarter[dy * (reach + 1) + dx];
-        if (weight === 0) continue;
-        const [left, right] = [(reach - dx) * channels, (reach + dx) * channels];
-        const share = dx === 0 ? weight / 2 : weight;
-        for (let k = 0, out = y * stride; k < stride; k++, out++)
-          data[out] += share * (line[left + k] + line[right + k]);
-      }
+      const row = quarter.subarray(dy * (reach + 1), (dy + 1) * (reach + 1));
+      addEven(data, y * stride, stride, line, channels, row);
     }
   }
   return { height, width, channels, data };
+}
+
+/** out[start + k] += Σ_dx row[|dx|] · line at dx, two columns at a time; `line` has `row.length` - 1 pixels more on both sides. */
+function addEven(
+  out: Float64Array,
+  start: number,
+  count: number,
+  line: Float64Array,
+  channels: number,
+  row: Float32Array,
+): void {
+  const middle = (row.length - 1) * channels;
+  const last = row.findLastIndex((weight) => weight !== 0);
+  for (let k = 0; k < count; k++) out[start + k] += row[0] * line[middle + k];
+  for (let dx = 1; dx <= last; dx += 2) {
+    const [near, far] = [dx * channels, (dx + 1 < row.length ? dx + 1 : dx) * channels];
+    const [weight, next] = [row[dx], row[dx + 1] ?? 0];
+    for (let k = 0, at = middle; k < count; k++, at++) {
+      const sum = out[start + k] + weight * (line[at - near] + line[at + near]);
+      out[start + k] = sum + next * (line[at - far] + line[at + far]);
+    }
+  }
 }

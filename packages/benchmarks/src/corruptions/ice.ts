@@ -7,7 +7,7 @@ import { type Draws, WORD } from './noise.ts';
 import { plasma } from './plasma.ts';
 
 /** One crystal on so many pixels. */
-const AREA = 420;
+const AREA = 300;
 /** What a crystal draws: place, direction, size, brightness, barbs. */
 const PER_CRYSTAL = 6;
 
@@ -22,12 +22,12 @@ export function drawIce(width: number, height: number, draws: Draws): Float64Arr
   const [shade, roughness, tint] = Array.from(draws.words(3, 0), (word) => word / WORD);
   const crystals = standardise(drawCrystals(width, height, draws));
   const sheet = standardise(drawSheet(width, height, draws));
-  const mean = 124 + 80 * shade;
+  const mean = 133 + 80 * shade;
   const std = 16 + 18 * roughness;
   const blue = 2 + 30 * tint;
   const out = new Float64Array(3 * width * height);
   for (let i = 0; i < crystals.length; i++) {
-    const level = mean + std * (0.72 * crystals[i] + 0.69 * sheet[i]);
+    const level = mean + std * (0.9 * crystals[i] + 0.43 * sheet[i]);
     out[3 * i] = clip(level - 1.06 * blue);
     out[3 * i + 1] = clip(level + 0.18 * blue);
     out[3 * i + 2] = clip(level + 0.88 * blue);
@@ -59,10 +59,10 @@ function drawCrystals(width: number, height: number, draws: Draws): Float64Array
       words.subarray(i * PER_CRYSTAL, (i + 1) * PER_CRYSTAL),
       (word) => word / WORD,
     );
-    const length = 10 + 60 * size * size;
+    const length = 8 + 50 * size * size;
     drawCrystal(canvas, x * width, y * height, 2 * Math.PI * turn, length, 0.4 + light, 2 + 3 * barbs);
   }
-  const soft = gaussianBlur({ width, height, channels: 1, data: canvas.data }, 0.5);
+  const soft = gaussianBlur({ width, height, channels: 1, data: canvas.data }, 0.42);
   return soft.data.map((value) => 1 - Math.exp(-value));
 }
 

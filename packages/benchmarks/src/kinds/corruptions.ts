@@ -5,6 +5,7 @@ import { ALEXNET_ERROR, BENCHMARK_15, CORRUPTIONS, FAMILIES } from '../corruptio
 import type { Judged, MeasureOptions, SuiteKind } from '../judging/kind.ts';
 import type { Result } from '../judging/result.ts';
 import type { Reference } from '../metrics/corruption-error.ts';
+import { clusterSums, percentileInterval, ratioDraws, resamplesOf, sizes, wilson } from '../statistics.ts';
 import type { Suite } from '../suite/suite.ts';
 import { referenceSchema } from './build-corruptions.ts';
 import { classify } from './classify.ts';
@@ -30,44 +31,78 @@ const cellOf = ({ item }: Judged): string => {
 
 const cellsOf = (name: string): string[] => SEVERITIES.map((severity) => `${name}/${severity}`);
 
-/** Errors as sums over cells; a cell is what stands in {@link cellOf}. */
+interface Cell {
+  value: number;
+  n: number;
+  unknown: number;
+  errors: number;
+  /** The error in every resample. */
+  draws: Float64Array;
+}
+
+/** Errors by cell ({@link cellOf}) and weighted sums of them, resampled together by picture. */
 class CellErrors {
-  readonly #estimates: Estimates;
-  readonly #cells: readonly string[];
-  readonly #counts = new Map<string, number>();
+  readonly #suite: Suite;
+  readonly #options: MeasureOptions;
+  readonly #cells = new Map<string, Cell>();
+  readonly #clusters: number;
 
   constructor(suite: Suite, judged: readonly Judged[], options: MeasureOptions) {
-    this.#estimates = new Estimates(suite, judged, options);
-    this.#cells = judged.map(cellOf);
-    for (const cell of this.#cells) this.#counts.set(cell, (this.#counts.get(cell) ?? 0) + 1);
+    this.#suite = suite;
+    this.#options = options;
+    const { clusterIndex } = new Estimates(suite, judged, options);
+    this.#clusters = clusterIndex.reduce((most, at) => Math.max(most, at + 1), 0);
+    const members = new Map<string, number[]>();
+    judged.forEach((one, i) => {
+      const own = members.get(cellOf(one));
+      if (own) own.push(i);
+      else members.set(cellOf(one), [i]);
+    });
+    const resamples = resamplesOf(this.#clusters, options.count, options.seed);
+    for (const [name, own] of members) {
+      const index = Int32Array.from(own, (i) => clusterIndex[i]);
+      const wrong = own.map((i) => 1 - judged[i].scored.correct);
+      const count = (label: string) => own.filter((i) => judged[i].scored.label === label).length;
+      this.#cells.set(name, {
+        value: wrong.reduce((a, b) => a + b, 0) / own.length,
+        n: own.length,
+        unknown: count('unknown'),
+        errors: count('error'),
+        draws: ratioDraws(clusterSums(wrong, index, this.#clusters), sizes(index, this.#clusters), resamples),
+      });
+    }
   }
 
-  has = (cell: string): boolean => this.#counts.has(cell);
+  has = (cell: string): boolean => this.#cells.has(cell);
 
-  /** Σ weight · error of the cell; null where one of them was not asked. */
+  /** The mean error of cells that were asked. */
+  mean(split: string, cells: readonly string[], chance: number | null): Result {
+    const result = this.sum(split, 'error', new Map(even(cells)), chance);
+    if (result.value !== 0 && result.value !== 1) return result;
+    const [low, high] = wilson(result.value * this.#clusters, this.#clusters);
+    return { ...result, ci: { low, high, method: 'wilson', level: 0.95 } };
+  }
+
+  /** Σ weight · error; null where a cell was not asked. */
   sum(split: string, metric: string, weights: ReadonlyMap<string, number>, chance: number | null = null): Result {
-    const cells = [...weights];
-    const parts = cells.map(([cell, weight]) => (one: Judged, i: number) => {
-      const isOwn = this.#cells[i] === cell;
-      return { top: isOwn ? cells.length * weight * (1 - one.scored.correct) : 0, bottom: Number(isOwn) };
+    const { count, seed } = this.#options;
+    const known = [...weights].flatMap(([cell, weight]) => {
+      const own = this.#cells.get(cell);
+      return own ? [{ ...own, weight }] : [];
     });
-    const n = cells.reduce((sum, [cell]) => sum + (this.#counts.get(cell) ?? 0), 0);
-    const isProportion = cells.length === 1;
-    const result = this.#estimates.meanOfRatios(parts, {
-      split,
-      metric,
-      chance,
-      n,
-      isProportion,
-      most: isProportion ? 1 : null,
-    });
-    return { ...result, ...this.#faults(weights) };
-  }
-
-  #faults(weights: ReadonlyMap<string, number>): Pick<Result, 'unknown' | 'errors'> {
-    const own = this.#estimates.judged.filter((_, i) => weights.has(this.#cells[i]));
-    const count = (label: string) => own.filter(({ scored }) => scored.label === label).length;
-    return { unknown: count('unknown'), errors: count('error') };
+    const total = (of: 'n' | 'unknown' | 'errors') => known.reduce((sum, cell) => sum + cell[of], 0);
+    const base = { suite: this.#suite.manifest.name, split, metric, chance };
+    const counts = { n: total('n'), unknown: total('unknown'), errors: total('errors') };
+    if (known.length < weights.size) return { ...base, ...counts, value: null, ci: null };
+    const draws = new Float64Array(count);
+    for (const { weight, draws: own } of known) for (let b = 0; b < count; b++) draws[b] += weight * own[b];
+    const [low, high] = percentileInterval(draws);
+    return {
+      ...base,
+      ...counts,
+      value: known.reduce((sum, { weight, value }) => sum + weight * value, 0),
+      ci: Number.isFinite(low) ? { low, high, method: 'cluster-bootstrap', level: 0.95, resamples: count, seed } : null,
+    };
   }
 }
 
@@ -81,7 +116,7 @@ function measure(suite: Suite, judged: readonly Judged[], options: MeasureOption
   const classes = suite.manifest.classes?.length ?? 0;
   const chance = classes > 0 ? 1 - 1 / classes : null;
   const error = (split: string, cells: readonly string[]): Result[] =>
-    cells.some(errors.has) ? [errors.sum(split, 'error', new Map(even(cells.filter(errors.has))), chance)] : [];
+    cells.some(errors.has) ? [errors.mean(split, cells.filter(errors.has), chance)] : [];
   const families = Object.entries(FAMILIES).filter(([, names]) => names.flatMap(cellsOf).every(errors.has));
   return [
     ...error(CLEAN, [CLEAN]),
