@@ -169,21 +169,23 @@ describe.skipIf(absent !== undefined)(`real pictures${absent ? ` (skipped: there
       });
     });
 
-    it('becomes RobustVQA with a wrong name for every picture', async () => {
-      for (const split of ['photo', 'art_painting', 'cartoon']) {
-        const from = { kind: 'image-folder', images: path.join(dir, split) } as const;
-        const { items } = encodeDraft(await buildRobustVqa({ from, split, distractor: 'random' }));
+    it.each(['photo', 'art_painting', 'cartoon'])(
+      '%s becomes RobustVQA with a wrong name for every picture',
+      async (split) => {
+        const images = path.join(dir, split);
+        const draft = await buildRobustVqa({ from: { kind: 'image-folder', images }, split, distractor: 'random' });
+        const { items } = encodeDraft(draft);
         expect(countBy(items, ({ split, ask }) => `${split} ${ask.kind === 'yesno' && ask.gold}`)).toEqual({
           [`${split}-unfiltered yes`]: 280,
           [`${split}-unfiltered no`]: 280,
         });
-        const files = await PictureFiles.open(from.images);
-        for (const { pictures } of items.slice(0, 6)) {
-          const { path: name, sha256 } = pictures[0] as { path: string; sha256: string };
-          expect((await files.look(name)).sha256).toBe(sha256);
+        const files = await PictureFiles.open(images);
+        for (const { pictures, cluster } of items.slice(0, 6)) {
+          const { sha256 } = pictures[0] as { sha256: string };
+          expect((await files.look(cluster)).sha256).toBe(sha256);
         }
-      }
-    });
+      },
+    );
   });
 
   describe.skipIf(file === undefined)(`CenterNet${why ? ` (skipped: ${why})` : ''}`, () => {

@@ -16,4 +16,8 @@ export * from './run-data.ts';
 export * from './score-checkpoint.ts';
 export * from './scorecard.ts';
 export * from './statistics.ts';
+export * from './subjects/answers.ts';
+export * from './subjects/blind.ts';
+export { type LanguageModelSubjectOptions, languageModelSubject } from './subjects/language-model.ts';
+export { type ServerSubjectOptions, serverSubject } from './subjects/openai.ts';
 export * from './summary.ts';

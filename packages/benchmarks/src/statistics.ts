@@ -59,12 +59,14 @@ const KEPT = 2 ** 25;
  * serves them all. The resamples are those of `proportion` and `pairedDifference` with as many clusters.
  * @param sums per cluster and column, [C, K]
  * @param visit gets the totals [K] of resample `row`; the array is reused
+ * @param kept multiplicities beyond which resamples are drawn anew instead of kept
  */
 export function bootstrapTotals(
   sums: Float64Array,
   clusters: number,
   options: BootstrapOptions,
   visit: (totals: Float64Array, row: number) => void,
+  kept = KEPT,
 ): void {
   const columns = sums.length / clusters;
   const totals = new Float64Array(columns);
@@ -77,7 +79,7 @@ export function bootstrapTotals(
     }
     visit(totals, row);
   };
-  if (clusters * options.count > KEPT) {
+  if (clusters * options.count > kept) {
     eachResample(clusters, options, add);
     return;
   }

@@ -31,7 +31,7 @@ import type { ParamSpecs } from './params.ts';
 
 export interface LanguageModelOptions
   extends Pick<CompileOptions, 'threads' | 'device' | 'precision' | 'mappedWeights'> {
-  /** Tokens that a text is read by. Part of what its numbers depend on, to their last bits. @default 64 */
+  /** Tokens that a text is read by. Part of what its numbers depend on, to their last bits. @default 32 */
   chunk?: number;
 }
 
@@ -155,7 +155,7 @@ class MappedLanguageModel implements LanguageModel {
     this.vocabulary = text.vocabulary;
     this.positions = text.positions;
     this.picture = llava && { token: llava.imageToken, tokens: llava.imageTokens, side: llava.vision.imageSize };
-    this.chunk = options.chunk ?? 64;
+    this.chunk = options.chunk ?? 32;
     this.#opened = opened;
     this.#weights = weights;
     this.#options = options;

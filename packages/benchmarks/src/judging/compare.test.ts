@@ -130,6 +130,71 @@ describe('comparing runs', () => {
     expect(rows.filter((r) => r.pAdjusted !== null)).toEqual([row]);
   });
 
+  it('compares captions by their mentions, fewer wrong ones being better', () => {
+    const captions = Array.from({ length: 80 }, (_, i): Item => {
+      const ask = { kind: 'caption' as const, gold: ['dog', 'cat'], references: [] };
+      const picture = { kind: 'scene' as const, scene: i };
+      return { id: `c-${i}`, split: 'all', cluster: `c-${i}`, pictures: [picture], ask, meta: {} };
+    });
+    const lexicon = { nodes: { dog: ['puppy'], cat: [], car: [] }, doubleWords: {} };
+    const manifest = manifestOf('captions', 'chair', 'Captions', captions, { lexicon });
+    const suite = (wrongEvery: number): JudgedSuite => ({
+      manifest,
+      items: captions,
+      results: [],
+      scored: captions.map(({ id }, i) => {
+        const isWrong = i % wrongEvery === 0;
+        const mentions = [['dog', 1], isWrong ? ['car', 3] : ['cat', 3]];
+        const label = isWrong ? 'hallucinated' : 'faithful';
+        return scoredSchema.parse({ itemId: id, label, rule: 'test', correct: isWrong ? 0 : 1, detail: { mentions } });
+      }),
+    });
+    const { rows } = compareRuns([runOf('a', suite(10))], runOf('b', suite(2)), quick);
+    const by = (metric: string) => rows.find((r) => r.metric === metric)!;
+    // 8 and 40 wrong of 160 mentions; of 160 objects 152 and 120 are named.
+    expect(by('chair-i')).toMatchObject({ valueA: 8 / 160, valueB: 40 / 160, verdict: 'better', test: 'bootstrap' });
+    expect(by('chair-i').pAdjusted).not.toBeNull();
+    expect(by('recall')).toMatchObject({ valueA: 152 / 160, valueB: 120 / 160, verdict: 'better' });
+    const worse = (maxDrop: number) =>
+      judgeGates(
+        parseGates(`gates: [{suite: captions, metric: chair-i, maxDrop: ${maxDrop}}]`, 'g'),
+        runOf('b', suite(2)),
+        () => runOf('a', suite(10)),
+        quick,
+      )[0].verdict;
+    expect([worse(1), worse(50)]).toEqual(['fail', 'pass']);
+  });
+
+  it('compares estimates by their squared error', () => {
+    const numbers = Array.from({ length: 60 }, (_, i): Item => {
+      const ask = { kind: 'estimate' as const, target: 'colour', gold: [0, 1] };
+      const picture = { kind: 'scene' as const, scene: i };
+      return { id: `e-${i}`, split: 'colour', cluster: `e-${i}`, pictures: [picture], ask, meta: {} };
+    });
+    const suite = (error: (i: number) => number[]): JudgedSuite => ({
+      manifest: manifestOf('numbers', 'probes', 'Numbers', numbers),
+      items: numbers,
+      results: [],
+      scored: numbers.map(({ id }, i) =>
+        scoredSchema.parse({ itemId: id, label: 'closer', rule: 'test', correct: 1, detail: { error: error(i) } }),
+      ),
+    });
+    const [a, b] = [suite((i) => [0.1, (i % 7) / 100]), suite((i) => [0.3, (i % 7) / 100])];
+    const { rows } = compareRuns([runOf('a', a)], runOf('b', b), quick);
+    const row = rows.find((r) => r.metric === 'mse')!;
+    expect(row.delta).toBeCloseTo(-0.1, 12);
+    expect(row).toMatchObject({ verdict: 'better', wins: null, test: 'permutation' });
+    expect(rows.filter((r) => r.pAdjusted !== null)).toEqual([row]);
+  });
+
+  it('leaves a split’s unfiltered twin out of the mean over splits', () => {
+    const all = yesNoItems(40, ['A', 'A-unfiltered', 'V2']);
+    const [a, b] = [noisy(all, 2, 3, 0), noisy(all, 3, 2, 0)];
+    const { rows } = compareRuns([runOf('a', suiteOf(all, a))], runOf('b', suiteOf(all, b)), quick);
+    const of = (split: string) => rows.find((r) => r.split === split && r.metric === 'accuracy')!;
+    expect(of('macro').delta).toBeCloseTo((of('A').delta + of('V2').delta) / 2, 12);
+  });
+
   it('refuses other questions, other scorers and missing answers, in one sentence each', () => {
     const suite = suiteOf(items, noisy(items, 2, 2, 0));
     const other = { ...suite, manifest: { ...suite.manifest, prompt: { id: 'other', template: '{question}!' } } };
@@ -143,7 +208,7 @@ describe('comparing runs', () => {
     const suite = suiteOf(items, noisy(items, 2, 2, 0));
     const single = suiteOf(items, noisy(items, 2, 2, 0), 'other');
     const found = compareRuns([runOf('a', suite, single)], runOf('b', suite), quick);
-    expect(found.omitted).toEqual([{ suite: 'other', reason: 'only a answered it' }]);
+    expect(found.omitted).toEqual([{ suite: 'other', reason: 'b was not asked it' }]);
     expect(new Set(found.rows.map((r) => r.suite))).toEqual(new Set(['questions']));
   });
 

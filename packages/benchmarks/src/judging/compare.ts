@@ -78,7 +78,10 @@ export function compareRuns(
     return names.flatMap((name) => {
       const [own, other] = [run, baseline].map(({ suites }) => suites.find(({ manifest }) => manifest.name === name));
       if (own && other) return compareSuite(run.key, own, baseline.key, other, options);
-      omitted.push({ suite: name, reason: `only ${(own ? run : baseline).subject} answered it` });
+      const absent = own ? baseline : run;
+      const why = absent.incomplete?.find(({ suite }) => suite === name)?.reason;
+      const reason = why ? `${absent.subject} has not completed it (${why})` : `${absent.subject} was not asked it`;
+      omitted.push({ suite: name, reason });
       return [];
     });
   });
@@ -171,18 +174,21 @@ function matches(row: RunDifference, one: { suite: string; split?: string; metri
   return row.suite === one.suite && (one.split ?? row.split) === row.split && (one.metric ?? row.metric) === row.metric;
 }
 
-/** Pairs where items come in pairs that a constant answer gets half right; accuracy elsewhere. */
+/** CHAIR-i of captions, squared error of estimates, pairs where a constant answer gets half of each right; else accuracy. */
 function isHeadline(row: RunDifference, rows: readonly RunDifference[]): boolean {
   const same = (metric: string) =>
     rows.some((other) => other.suite === row.suite && other.split === row.split && other.metric === metric);
+  const own = (['chair-i', 'mse'] as const).find(same);
+  if (own) return row.metric === own;
   const yesNo = same('d-prime') || same('yes-ratio');
   return row.metric === (same('pair-accuracy') && !yesNo ? 'pair-accuracy' : 'accuracy');
 }
 
 function verdictOf({ metric, ci }: RunDifference, p: number, alpha: number): RunDifference['verdict'] {
-  if (DIRECTIONS[metric] === null) return null;
+  const direction = DIRECTIONS[metric];
+  if (direction === null) return null;
   if (!(p < alpha) || !excludesZero(ci)) return 'inconclusive';
-  return ci[0] > 0 ? 'better' : 'worse';
+  return direction * ci[0] > 0 ? 'better' : 'worse';
 }
 
 const excludesZero = ([low, high]: Interval) => low > 0 || high < 0;

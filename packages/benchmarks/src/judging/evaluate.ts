@@ -6,6 +6,7 @@ import { explainDisk, isUserError } from '@fovea/artifacts';
 import type { Subject } from '../subjects/subject.ts';
 import { readSuite } from '../suite/read-suite.ts';
 import type { Suite } from '../suite/suite.ts';
+import { measureCalibration } from './calibration.ts';
 import { type InferOptions, infer } from './infer.ts';
 import type { MeasureOptions, SuiteKind } from './kind.ts';
 import { dropPredictions, type LogWhere, PredictionLog, readPredictions } from './predictions.ts';
@@ -147,7 +148,8 @@ async function scoreSuite(
       const share = `${unknown} of ${count} answers could not be understood, more than ${100 * maxUnknown} %`;
       return { ...status, state: 'failed', message: `${share}; see scored.jsonl, or raise --max-unknown` };
     }
-    const results = kind.measure(suite, judged, bootstrap);
+    const own = kind.measure(suite, judged, bootstrap);
+    const results = [...own, ...measureCalibration(own, suite.manifest.name, judged, bootstrap)];
     await writeResults(folder, resultsDocument(suite, key, scorer, { unknown, errors }, bootstrap, results), beside);
   } catch (error) {
     throw explainDisk(error, `The results in "${folder}" cannot be written`);

@@ -8,17 +8,17 @@ import { signed } from '../report/html.ts';
 import type { Interval } from '../statistics.ts';
 import { type CompareOptions, compareSuite, type RunDifference } from './compare.ts';
 import type { JudgedRun } from './judged-run.ts';
-import { MACRO } from './paired.ts';
+import { DIRECTIONS, MACRO } from './paired.ts';
 
 export const gateSchema = z.strictObject({
   /** Name of the suite. */
   suite: z.string().min(1),
   /** A split; without one the suite's only split, or the mean over its splits. */
   split: z.string().min(1).optional(),
-  metric: z.enum(['accuracy', 'pair-accuracy', 'f1', 'd-prime']).default('accuracy'),
+  metric: z.enum(['accuracy', 'pair-accuracy', 'f1', 'd-prime', 'chair-i', 'recall']).default('accuracy'),
   /** What it is compared with: `baseline` is the run that the comparison names second; else a run folder. */
   vs: z.string().min(1).default('baseline'),
-  /** Drop that is allowed, in points: hundredths of the metric. */
+  /** Loss that is allowed, in points: hundredths of the metric; of chair-i a rise is the loss. */
   maxDrop: z.number().min(0).max(100).default(1),
   /** The interval is at 1 − alpha. */
   alpha: z.number().min(0.0001).max(0.5).default(0.05),
@@ -94,7 +94,8 @@ function rowOf(gate: Gate, rows: readonly RunDifference[]): RunDifference {
 export function judgeGate(gate: Gate, row: RunDifference): GateVerdict {
   const bound = -gate.maxDrop / 100;
   const enough = row.n >= gate.minN;
-  const verdict = !enough ? 'inconclusive' : row.ci[1] < bound ? 'fail' : row.ci[0] >= bound ? 'pass' : 'inconclusive';
+  const [low, high] = DIRECTIONS[row.metric] === -1 ? [-row.ci[1], -row.ci[0]] : row.ci;
+  const verdict = !enough ? 'inconclusive' : high < bound ? 'fail' : low >= bound ? 'pass' : 'inconclusive';
   return {
     gate,
     verdict,

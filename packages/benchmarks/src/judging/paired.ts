@@ -2,13 +2,15 @@
 // units that a test of signs can flip. Whether a difference is better or worse is decided in compare.ts.
 
 import { FoveaError } from '@fovea/artifacts';
+import { ObjectMentions } from '../kinds/object-mentions.ts';
 import { type BinaryCounts, binaryMetrics, count, noCounts } from '../metrics/binary.ts';
 import { type BootstrapOptions, bootstrapTotals, clusterSums } from '../statistics.ts';
 import type { Item } from '../suite/item.ts';
+import type { Manifest } from '../suite/manifest.ts';
 import type { Scored } from './answer.ts';
 import type { JudgedSuite } from './judged-run.ts';
 
-/** Metrics that are compared, and whether more is better; null where neither is. */
+/** Metrics that are compared, and whether more is better (1) or less (−1); null where neither is. */
 export const DIRECTIONS = {
   accuracy: 1,
   'pair-accuracy': 1,
@@ -16,6 +18,9 @@ export const DIRECTIONS = {
   'd-prime': 1,
   criterion: null,
   'yes-ratio': null,
+  'chair-i': -1,
+  recall: 1,
+  mse: -1,
 } as const;
 export type PairedMetric = keyof typeof DIRECTIONS;
 
@@ -88,8 +93,11 @@ export function pairedStatistics(a: JudgedSuite, b: JudgedSuite, options: Bootst
     if (own) own.push(outcome);
     else splits.set(split, [outcome]);
   }
-  const single = [...splits].flatMap(([split, own]) => statisticsOf(split, own, pass));
-  return evaluate(splits.size > 1 ? [...single, ...macros(single, splits.size)] : single, pass, options);
+  const single = [...splits].flatMap(([split, own]) => statisticsOf(split, own, a.manifest, pass));
+  // An unfiltered twin holds its split's items once more.
+  const apart = [...splits.keys()].filter((split) => !split.endsWith('-unfiltered'));
+  const parts = single.filter(({ split }) => apart.includes(split));
+  return evaluate(apart.length > 1 ? [...single, ...macros(parts, apart.length)] : single, pass, options);
 }
 
 /** Rows of both by item id. The items' order, which is the suite's, is kept. */
@@ -109,11 +117,59 @@ function join(a: JudgedSuite, b: JudgedSuite): { outcomes: Outcome[]; clusters: 
   return { outcomes, clusters: names.size };
 }
 
-function statisticsOf(split: string, outcomes: Outcome[], pass: Pass): Statistic[] {
+function statisticsOf(split: string, outcomes: Outcome[], manifest: Manifest, pass: Pass): Statistic[] {
+  const isAll = (kind: Item['ask']['kind']) => outcomes.every(({ item }) => item.ask.kind === kind);
   const list = [meanOf('accuracy', split, outcomes.map(unitOf), pass)];
   const pairs = pairUnits(outcomes);
   if (pairs.length > 0) list.push(meanOf('pair-accuracy', split, pairs, pass));
-  return outcomes.every(({ item }) => item.ask.kind === 'yesno') ? [...list, ...yesNoOf(split, outcomes, pass)] : list;
+  if (isAll('yesno')) list.push(...yesNoOf(split, outcomes, pass));
+  if (isAll('caption') && manifest.lexicon) list.push(...captionsOf(split, outcomes, manifest.lexicon, pass));
+  const errors = isAll('estimate') ? outcomes.flatMap(errorUnit) : [];
+  if (errors.length === outcomes.length) list.push(meanOf('mse', split, errors, pass));
+  return list;
+}
+
+/** Squared error of an estimate, meaned over its columns; nothing where a subject gave none. */
+function errorUnit({ item, cluster, a, b }: Outcome): Unit[] {
+  const [own, other] = [a, b].map(({ detail }) => detail?.error as number[] | undefined);
+  if (item.ask.kind !== 'estimate' || !own || !other) return [];
+  const mean = (values: number[]) => values.reduce((x, y) => x + y, 0) / values.length;
+  return [{ cluster, a: mean(own), b: mean(other) }];
+}
+
+/** Wrong mentions over mentions, and objects named over objects there: ratios of sums over captions. */
+function captionsOf(
+  split: string,
+  outcomes: Outcome[],
+  lexicon: NonNullable<Manifest['lexicon']>,
+  pass: Pass,
+): Statistic[] {
+  const reader = new ObjectMentions(lexicon);
+  const index = outcomes.map(({ cluster }) => cluster);
+  const head = { split, n: outcomes.length, clusters: new Set(index).size, units: null };
+  const places = (['a', 'b'] as const).map((side) => {
+    const counts = outcomes.map((outcome) => captionCounts(outcome.item, outcome[side], reader));
+    const [wrong, mentions, named, there] = [0, 1, 2, 3].map((k) =>
+      pass.column(
+        counts.map((row) => row[k]),
+        index,
+      ),
+    );
+    return pass.places(2, (totals, values, first) => {
+      values[first] = totals[wrong] / totals[mentions];
+      values[first + 1] = totals[named] / totals[there];
+    });
+  });
+  const metrics = ['chair-i', 'recall'] as const;
+  return metrics.map((metric, m) => ({ ...head, metric, at: [[places[0] + m], [places[1] + m]] }));
+}
+
+function captionCounts({ ask }: Item, { detail }: Scored, reader: ObjectMentions): number[] {
+  if (ask.kind !== 'caption') return [0, 0, 0, 0];
+  const truth = new Set([...ask.gold, ...ask.references].flatMap((text) => reader.objects(text)));
+  const nodes = ((detail?.mentions ?? []) as [string, number][]).map(([node]) => node);
+  const wrong = nodes.filter((node) => !truth.has(node)).length;
+  return [wrong, nodes.length, new Set(nodes.filter((node) => truth.has(node))).size, truth.size];
 }
 
 interface Unit {
@@ -153,7 +209,11 @@ function meanOf(metric: PairedMetric, split: string, units: Unit[], pass: Pass):
     metric,
     n: units.length,
     clusters: new Set(index).size,
-    units: { differences: units.map((u) => (u.a - u.b) / units.length), clusters: index, binary: true },
+    units: {
+      differences: units.map((u) => (u.a - u.b) / units.length),
+      clusters: index,
+      binary: metric !== 'mse',
+    },
     at: [[at], [at + 1]],
   };
 }
@@ -189,7 +249,8 @@ function goldOf({ ask }: Item): 'yes' | 'no' {
 
 /** Metrics that every split has, meaned. Sign flips see each split's units by their weight in the mean. */
 function macros(statistics: Statistic[], splits: number): Statistic[] {
-  const metrics = [...new Set(statistics.map(({ metric }) => metric))];
+  // Squared errors of different targets have different units.
+  const metrics = [...new Set(statistics.map(({ metric }) => metric))].filter((metric) => metric !== 'mse');
   return metrics.flatMap((metric): Statistic[] => {
     const parts = statistics.filter((part) => part.metric === metric);
     if (parts.length < splits) return [];

@@ -1,6 +1,7 @@
 import { philox } from '@fovea/tensor/random';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { auroc } from './auroc.ts';
 import {
   aurc,
   brier,
@@ -29,6 +30,7 @@ describe('calibration', () => {
     expect(ece(CONFIDENCE, CORRECT, 10)).toBeCloseTo(0.185, 12);
     expect(brier(CONFIDENCE, CORRECT)).toBeCloseTo(0.19625, 12);
     expect(nll(CONFIDENCE, CORRECT)).toBeCloseTo(0.562527, 6);
+    expect(auroc(CONFIDENCE, CORRECT)).toBeCloseTo(0.833333, 6);
   });
 
   it('puts an edge into the bin below it, and 0 into the first', () => {

@@ -55,7 +55,8 @@ export function detectableFromInterval(
   { alpha = 0.05, power = 0.8 }: PowerOptions = {},
 ): number | null {
   const z = -normalQuantile(alpha / 2);
-  return high > low ? ((z + normalQuantile(power)) * (high - low)) / (2 * z) : null;
+  // Sums of fractions leave a width of their last bits where there is none.
+  return high - low > 1e-12 ? ((z + normalQuantile(power)) * (high - low)) / (2 * z) : null;
 }
 
 /** Variance of the mean under clustering over that of independent values (Kish 1965), at least 1; 1 for constant values. */

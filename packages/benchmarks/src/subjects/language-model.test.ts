@@ -149,7 +149,7 @@ describe('the identity of a language model', () => {
     const own = await identityOf(folderOf('llava'));
     expect(await identityOf(copy)).toEqual(own);
     expect(JSON.stringify(own)).not.toContain(path.dirname(FIXTURES));
-    for (const option of [{ maxTokens: 7 }, { answers: 'text' as const }, { system: 'Be brief.' }, { chunk: 32 }])
+    for (const option of [{ maxTokens: 7 }, { answers: 'text' as const }, { system: 'Be brief.' }, { chunk: 64 }])
       expect(await identityOf(copy, option)).not.toEqual(own);
     for (const file of [
       'chat_template.jinja',

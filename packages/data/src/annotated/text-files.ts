@@ -54,7 +54,9 @@ export function parseJson<T>(text: string, schema: z.ZodType<T>, where: string):
   try {
     value = JSON.parse(text);
   } catch (error) {
-    return fail(`it is not JSON (${(error as Error).message.replace(/[\p{Cc}\s]+/gu, ' ').slice(0, 200)})`);
+    // What follows a comma in it is a piece of the file, which may be anybody's.
+    const [why] = (error as Error).message.split(', ');
+    return fail(`it is not JSON (${why.replace(/[\p{Cc}\s]+/gu, ' ').slice(0, 200)})`);
   }
   const key = forbiddenKey(text, value);
   if (key) return fail(`it has a key ${quote(key)}`);

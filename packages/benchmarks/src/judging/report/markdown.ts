@@ -12,6 +12,7 @@ import {
   deltaInterval,
   deltaText,
   detectableText,
+  distinctRuns,
   intervalText,
   metricName,
   pText,
@@ -20,7 +21,8 @@ import {
 } from './words.ts';
 
 export function evalMarkdown(report: EvalReport): string {
-  const { runs, comparisons = null, gates = [] } = report;
+  const { comparisons = null, gates = [] } = report;
+  const runs = distinctRuns(report.runs);
   const parts = [
     `# ${runs.map(({ subject }) => text(subject)).join(' and ')}`,
     inShort(report),

@@ -10,7 +10,16 @@ import { suiteFigures, valueDots } from './figures.ts';
 import { EXTRA_STYLE } from './style.ts';
 import { comparisonsTable, gatesList, resultsTable, runKeyLabel, taxonomyTable } from './tables.ts';
 import { threats } from './threats.ts';
-import { headline, intervalText, isLowerBetter, metricName, roleOf, suitesNamed, valueText } from './words.ts';
+import {
+  distinctRuns,
+  headline,
+  intervalText,
+  isLowerBetter,
+  metricName,
+  roleOf,
+  suitesNamed,
+  valueText,
+} from './words.ts';
 
 export interface EvalReport {
   /** One run, or several that answered the same suites; the first is the one that the report is about. */
@@ -21,7 +30,8 @@ export interface EvalReport {
 
 /** The page: no script, no font and no address is loaded, and a content policy says so to the browser. */
 export function renderEvalReport(report: EvalReport): string {
-  const { runs, comparisons = null, gates = [] } = report;
+  const { comparisons = null, gates = [] } = report;
+  const runs = distinctRuns(report.runs);
   const title = runs.map(({ subject }) => subject).join(' and ');
   const body = [
     header(runs),
@@ -31,7 +41,7 @@ export function renderEvalReport(report: EvalReport): string {
     comparisons === null ? '' : section('Differences', comparisonsTable(comparisons, runs)),
     ...suiteNames(runs).map((name) => suiteSection(name, runs)),
     section('Errors by kind', taxonomyTable(runs)),
-    section('What speaks against these numbers', threatsList(report)),
+    section('What speaks against these numbers', threatsList({ ...report, runs })),
     section('Identity', runs.map(identity).join('')),
   ];
   return `<!doctype html>

@@ -51,7 +51,7 @@ function asking({ manifest, items }: JudgedSuite): string[] {
   const resolves =
     effect === null
       ? 'too few to find any difference'
-      : `two subjects that disagree on a tenth of them differ detectably from about ${fixed(100 * effect, 1)} pp on`;
+      : `two subjects that disagree on a tenth of them differ detectably from about ${fixed(100 * effect, 1)} pp on, and later where answers of a cluster go together`;
   const of = `${items.length} items${pairs > 0 ? ` in ${pairs} pairs` : ''}, ${clusters} clusters: ${resolves}.`;
   return [
     of,
@@ -61,7 +61,8 @@ function asking({ manifest, items }: JudgedSuite): string[] {
 }
 
 /** Of one subject's answers: which were not understood, which failed, which stand as text only. */
-function answering({ scored }: JudgedSuite): string[] {
+function answering(suite: JudgedSuite): string[] {
+  const { scored } = suite;
   const share = (count: number) =>
     `${count} of ${scored.length} answers (${fixed((100 * count) / scored.length, 1)} %)`;
   const count = (label: string) => scored.filter((row) => row.label === label).length;
@@ -72,6 +73,23 @@ function answering({ scored }: JudgedSuite): string[] {
           `${share(unknown)} were not understood and count as wrong${unknown / scored.length > MANY_UNKNOWN ? '; more than 2 %, so the numbers say as much of the parser as of the subject' : ''}.`,
         ]
       : []),
+    ...(sharesPairs(suite)
+      ? [
+          'both questions of a pair were answered by one comparison, so they are right or wrong together, yes is said half the time, and pair accuracy is accuracy, with a chance of 50 %.',
+        ]
+      : []),
     ...(errors > 0 ? [`${share(errors)} failed (a picture that cannot be read, a server) and count as wrong.`] : []),
   ];
+}
+
+/** Whether every yes/no pair is right or wrong as a whole, as where an encoder compares the texts of both questions. */
+function sharesPairs({ items, scored }: JudgedSuite): boolean {
+  const byId = new Map(scored.map((row) => [row.itemId, row.correct]));
+  const pairs = new Map<string, number[]>();
+  for (const { id, pair, ask } of items) {
+    if (pair === undefined || ask.kind !== 'yesno') continue;
+    pairs.set(pair, [...(pairs.get(pair) ?? []), byId.get(id) ?? 0]);
+  }
+  const whole = [...pairs.values()].filter((members) => members.length > 1);
+  return whole.length > 9 && whole.every((members) => members.every((correct) => correct === members[0]));
 }

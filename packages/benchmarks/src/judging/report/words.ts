@@ -21,6 +21,10 @@ const NAMES: Record<string, string> = {
   aurc: 'AURC',
   ece: 'ECE',
   'ece-mass': 'ECE, equal mass',
+  'ece-scaled': 'ECE under the temperature',
+  'auroc-confidence': 'AUROC of confidence',
+  r2: 'R²',
+  mse: 'squared error',
   brier: 'Brier score',
   nll: 'NLL',
   'chair-i': 'CHAIR-i',
@@ -106,6 +110,14 @@ export function drawnMetrics(suites: readonly JudgedSuite[]): string[] {
   );
   const known = [...metrics].filter((metric) => HEADLINES.includes(metric) && !metric.endsWith('-macro'));
   return known.sort((a, b) => rank(a) - rank(b)).slice(0, 2);
+}
+
+/** Runs under names that tell them apart: where two are of one subject, with the start of their keys. */
+export function distinctRuns(runs: readonly JudgedRun[]): JudgedRun[] {
+  return runs.map((run) => {
+    const isTwin = runs.some((other) => other !== run && other.subject === run.subject);
+    return isTwin ? { ...run, subject: `${run.subject} ${run.key.slice(0, 6)}` } : run;
+  });
 }
 
 /** Runs that have a suite, with their place in the report, which gives them a colour. */
