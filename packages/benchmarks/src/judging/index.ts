@@ -3,8 +3,9 @@
 // own entry.
 
 export { corrupt } from '../corruptions/index.ts';
-export { type FilterModel, foilRefusal } from '../kinds/build-robustvqa.ts';
+export { foilRefusal } from '../kinds/build-robustvqa.ts';
 export { BUILDERS, type Builder, type BuildHelpers } from '../kinds/builders.ts';
+export type { FilterModel } from '../kinds/picture-features.ts';
 export { answersSubject } from '../subjects/answers.ts';
 export { blindSubject } from '../subjects/blind.ts';
 export { detectorSubject } from '../subjects/detector.ts';

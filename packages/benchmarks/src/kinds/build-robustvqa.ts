@@ -46,6 +46,8 @@ export const robustVqaBuildSchema = z.strictObject({
 });
 export type RobustVqaBuild = z.input<typeof robustVqaBuildSchema>;
 
+export type { FilterModel } from './picture-features.ts';
+
 /** A picture and its class, by number. */
 export interface LabelledPicture extends PictureFacts {
   label: number;

@@ -15,7 +15,8 @@ import { buildMmvpVlm, mmvpVlmFilesSchema } from './build-mmvp-vlm.ts';
 import { buildPairs, pairsBuildSchema } from './build-pairs.ts';
 import { buildPope, popeBuildSchema } from './build-pope.ts';
 import { buildRetrieval, retrievalBuildSchema } from './build-retrieval.ts';
-import { buildRobustVqa, type FilterModel, robustVqaBuildSchema } from './build-robustvqa.ts';
+import { buildRobustVqa, robustVqaBuildSchema } from './build-robustvqa.ts';
+import type { FilterModel } from './picture-features.ts';
 import { popeFilesSchema, readPope } from './read-pope.ts';
 import { readRobustVqa, robustVqaFilesSchema } from './read-robustvqa.ts';
 
