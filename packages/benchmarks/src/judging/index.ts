@@ -4,7 +4,7 @@
 
 export { corrupt } from '../corruptions/index.ts';
 export { foilRefusal } from '../kinds/build-robustvqa.ts';
-export { BUILDERS, BUILDERS, type Builder, type Builder, type BuildHelpers } from '../kinds/builders.ts';
+export { BUILDERS, type Builder, type BuildHelpers } from '../kinds/builders.ts';
 export type { FilterModel } from '../kinds/picture-features.ts';
 export { openBenchmarks } from '../open-benchmarks.ts';
 export { choose, scoreBenchmarks } from '../score-benchmarks.ts';
