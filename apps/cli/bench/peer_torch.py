@@ -319,7 +319,23 @@ def encoder_inference(settings, tensors):
     return step, lambda features: {"features": raw(features)}
 
 
-CASES = {"align-step": align_step, "vit-stack": vit_stack, "unet-stack": unet_stack, "encoder-inference": encoder_inference}
+def encoder_pictures(settings, tensors):
+    pictures = list(tensor(tensors["input/pictures"]).to(torch.uint8).numpy())
+    params = part(tensors, "constant/")
+    fn = maybe_compile(lambda pixels: l2_normalise(encode_image(params, pixels, settings["vision"])[2]))
+
+    def to_tensor(picture):
+        """As torchvision's: bytes [H, W, 3] to [3, H, W] in 0 to 1."""
+        return torch.from_numpy(picture).permute(2, 0, 1).contiguous().to(torch.float32).div(255)
+
+    def step():
+        with torch.inference_mode():
+            return fn(torch.stack([to_tensor(picture) for picture in pictures]))
+
+    return step, lambda features: {"features": raw(features)}
+
+
+CASES = {"align-step": align_step, "vit-stack": vit_stack, "unet-stack": unet_stack, "encoder-inference": encoder_inference, "encoder-pictures": encoder_pictures}
 
 
 def open_case(name, settings, tensors):

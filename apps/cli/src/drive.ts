@@ -3,10 +3,9 @@
 
 import { mkdir, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { FoveaError, type Store } from '@fovea/artifacts';
+import { type FileLock, FoveaError, type Store, takeLock } from '@fovea/artifacts';
 import {
   connect,
-  type FileLock,
   type OwnedRedis,
   privatePrefix,
   purge,
@@ -15,7 +14,6 @@ import {
   readEvents,
   readReport,
   readRun,
-  takeLock,
   updateRun,
 } from '@fovea/jobs';
 import { type Home, runLock } from './home.ts';

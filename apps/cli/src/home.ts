@@ -4,8 +4,7 @@
 import { realpathSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { openStore, type Store } from '@fovea/artifacts';
-import { isLocked } from '@fovea/jobs';
+import { isLocked, openStore, type Store } from '@fovea/artifacts';
 
 const REPOSITORY = fileURLToPath(new URL('../../../', import.meta.url));
 

@@ -8,9 +8,11 @@ import { type ArgsDef, type CommandDef, renderUsage, runCommand } from 'citty';
 import { checkArguments } from './arguments.ts';
 import { standAtRoot } from './home.ts';
 
-/** Every command, loaded when it is asked for. Adding one is a line here. */
 // biome-ignore lint/suspicious/noExplicitAny: citty's commands differ in their arguments' types
-const COMMANDS: Record<string, () => Promise<{ default: CommandDef<any> }>> = {
+type Command = CommandDef<any>;
+
+/** Every command, loaded when it is asked for. Adding one is a line here. */
+const COMMANDS: Record<string, () => Promise<{ default: Command }>> = {
   train: () => import('./commands/train.ts'),
   submit: () => import('./commands/submit.ts'),
   sweep: () => import('./commands/sweep.ts'),
@@ -19,7 +21,7 @@ const COMMANDS: Record<string, () => Promise<{ default: CommandDef<any> }>> = {
   workers: () => import('./commands/workers.ts'),
   token: () => import('./commands/token.ts'),
   runs: () => import('./commands/runs.ts'),
-  eval: () => import('./commands/eval.ts'),
+  eval: () => import('./commands/eval/index.ts'),
   compare: () => import('./commands/compare.ts'),
   export: () => import('./commands/export.ts'),
   recipe: () => import('./commands/recipe.ts'),
@@ -48,11 +50,24 @@ async function dispatch(rawArgs: string[]): Promise<void> {
     const names = Object.keys(COMMANDS).join(', ');
     throw new FoveaError(`"${name}" is no command of Fovea: there are ${names}; \`fovea --help\` says what they do.`);
   }
-  const { default: command } = await COMMANDS[name]();
-  if (rest.some((arg) => HELP.includes(arg)))
-    return print(await renderUsage(command, { meta: { name: 'fovea', version } }));
+  const { default: group } = await COMMANDS[name]();
+  const [command, title, given] = await within(group, name, rest);
+  if (given.some((arg) => HELP.includes(arg)))
+    return print(
+      await renderUsage(command, { meta: { name: command === group ? 'fovea' : `fovea ${name}`, version } }),
+    );
   const args = (await (typeof command.args === 'function' ? command.args() : command.args)) ?? ({} as ArgsDef);
-  await runCommand(command, { rawArgs: checkArguments(name, rest, args) });
+  await runCommand(command, { rawArgs: checkArguments(title, given, args) });
+}
+
+/** The command of a group that is meant, its whole name, and what is left for it; a group without a name is its default. */
+async function within(group: Command, name: string, rest: string[]): Promise<[Command, string, string[]]> {
+  const inner = group.subCommands as Record<string, () => Promise<Command>> | undefined;
+  if (inner === undefined || (rest.length === 1 && HELP.includes(rest[0]))) return [group, name, rest];
+  const [first] = rest;
+  if (first === undefined || first.startsWith('-')) return [await inner[group.default as string](), name, rest];
+  if (Object.hasOwn(inner, first)) return [await inner[first](), `${name} ${first}`, rest.slice(1)];
+  throw new FoveaError(`\`fovea ${name}\` knows ${Object.keys(inner).join(', ')}; it does not "${first}".`);
 }
 
 const { version } = createRequire(import.meta.url)('../package.json') as { version: string };

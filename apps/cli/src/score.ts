@@ -29,7 +29,7 @@ export async function scoreAll(
   try {
     for (const { id, run, role } of checkpoints) {
       const wanted = [...(suites ?? run.recipe.eval.suites)];
-      const ref = scoreRef(scoreKey(id, version, run.recipe, wanted));
+      const ref = scoreRef(scoreKey(id, version, run, wanted));
       const known = (await store.readRef(ref)) as { scorecard: string } | null;
       const cached = known !== null && (await store.has(known.scorecard));
       let sha256 = known?.scorecard as string;

@@ -19,6 +19,7 @@ import {
   shardRef,
   type WorkerInfo,
 } from '@fovea/jobs';
+import type { EvalGate } from '@fovea/recipe';
 import type { Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
@@ -220,12 +221,21 @@ async function note(data: JobData, scorecard = '0'.repeat(64)): Promise<void> {
   await store.writeRef(scoredRef(run.id, track, round), { checkpoint, role, round, scorecard });
 }
 
-/** A run whose branches stop when retention falls; its evaluation finds the aligned branch as good or bad as told. */
-async function gatedRun(sight: number): Promise<() => Promise<void>> {
+const stopOn = (): RunRecord['recipe'] => {
   const stages = run.recipe.stages.map((stage) =>
     stage.stage === 'align' ? { ...stage, stopOn: { suite: 'retention' as const, drop: 0.01 } } : stage,
   );
-  run = { ...run, recipe: { ...run.recipe, stages } };
+  return { ...run.recipe, stages };
+};
+
+const gated = (gate: Partial<EvalGate>) => (): RunRecord['recipe'] => ({
+  ...run.recipe,
+  eval: { ...run.recipe.eval, gates: [{ suite: 'retention', metric: 'top1', maxDrop: 1, ...gate }] },
+});
+
+/** A run whose branches stop when retention falls; its evaluation finds the aligned branch as good or bad as told. */
+async function gatedRun(sight: number, recipe = stopOn): Promise<() => Promise<void>> {
+  run = { ...run, recipe: recipe() };
   await commit('trunk', 0, 1, 2);
   await commit('aligned', 0);
   const [start, now] = [await card('baseline', 1), await card('aligned', sight)];
@@ -238,18 +248,44 @@ async function gatedRun(sight: number): Promise<() => Promise<void>> {
   };
 }
 
-test('a branch waits for its score, and stops for good where retention fell, while the others go on', async () => {
-  const score = await gatedRun(0.02);
+test.each([
+  ['stopOn', stopOn],
+  ['a gate of the evaluation', gated({ split: 'id' })],
+  ['a gate on any split', gated({ maxDrop: 0.5 })],
+])(
+  'a branch waits for its score, and stops for good where retention fell by %s, while the others go on',
+  async (_, recipe) => {
+    const score = await gatedRun(0.02, recipe);
+    const one = planner();
+    expect(await one.reconcile()).toEqual({ state: 'working' });
+    expect(await ids('train')).toEqual(['merge-control-0', 'shard-control-0-0']);
+    expect(await ids('eval')).toEqual(['score-aligned-0', 'score-trunk-2']);
+    await score();
+    await one.reconcile();
+    expect(await ids('train')).toEqual(['merge-control-0', 'shard-control-0-0']);
+    await purge(redis, fleet.prefix);
+    await planner().reconcile(workers(2));
+    expect(await ids('train'), 'by the store alone').toEqual(['merge-control-0', 'shard-control-0-0']);
+  },
+);
+
+test('a gate that allows as much lets the branch go on', async () => {
+  const score = await gatedRun(0.02, gated({ maxDrop: 100 }));
   const one = planner();
-  expect(await one.reconcile()).toEqual({ state: 'working' });
-  expect(await ids('train')).toEqual(['merge-control-0', 'shard-control-0-0']);
-  expect(await ids('eval')).toEqual(['score-aligned-0', 'score-trunk-2']);
+  await one.reconcile();
   await score();
   await one.reconcile();
-  expect(await ids('train')).toEqual(['merge-control-0', 'shard-control-0-0']);
-  await purge(redis, fleet.prefix);
-  await planner().reconcile(workers(2));
-  expect(await ids('train'), 'by the store alone').toEqual(['merge-control-0', 'shard-control-0-0']);
+  expect(await ids('train')).toContain('merge-aligned-1');
+});
+
+test('a gate on what was not scored ends the run in a sentence', async () => {
+  const score = await gatedRun(1, gated({ split: 'V9' }));
+  const one = planner();
+  await one.reconcile();
+  await score();
+  await expect(one.reconcile()).rejects.toThrow(
+    /The gate on top1 of retention, split "V9", finds no such scores; scored are .*retention\/id top1/,
+  );
 });
 
 test('a branch whose retention holds goes on, and one that waits at the end is not reported before', async () => {

@@ -29,11 +29,11 @@ import {
   shardsRef,
   type WorkerInfo,
 } from '@fovea/jobs';
-import { planOf, type Round, type Track } from '@fovea/recipe';
+import { gatesOf, planOf, type Round, type Track } from '@fovea/recipe';
 import { inject } from '@fovea/trackers/traces';
 import type { Job } from 'bullmq';
 import { reasonOf } from './failure.ts';
-import { judgeRetention } from './gate.ts';
+import { judgeBranch } from './gate.ts';
 
 export interface PlannerOptions {
   fleet: Fleet;
@@ -165,9 +165,9 @@ export class Planner {
   /** Whether a branch may go on: `waits` for the score of its newest scored checkpoint, or `shut` by it for good. */
   async #gateOf(track: Track, done: CommittedRound[]): Promise<'open' | 'waits' | 'shut'> {
     const { store } = this.#options.fleet;
-    const align = this.run.recipe.stages.find((stage) => stage.stage === 'align');
+    const gates = gatesOf(this.run.recipe);
     const newest = done.findLast(({ round }) => round.scored);
-    if (track === 'trunk' || !align?.stopOn || !newest) return 'open';
+    if (track === 'trunk' || gates.length === 0 || !newest) return 'open';
     const known = this.#verdicts.get(newest.record.checkpoint);
     if (known) return known;
     const scores = await readScores(store, this.run.id);
@@ -175,14 +175,11 @@ export class Planner {
     const start = cardOf(this.#committed.get('trunk')?.at(-1)?.record.checkpoint);
     const now = cardOf(newest.record.checkpoint);
     if (!start || !now) return 'waits';
-    const { stops, delta, ci } = await judgeRetention(store, { start, now }, align.stopOn);
-    const points = (x: number) => (100 * x).toFixed(1);
-    if (stops)
-      console.log(
-        `${track} stops after round ${newest.round.round}: retention fell by ${points(-delta)} pt [${points(-ci[1])}, ${points(-ci[0])}]`,
-      );
-    this.#verdicts.set(newest.record.checkpoint, stops ? 'shut' : 'open');
-    return stops ? 'shut' : 'open';
+    const reason = await judgeBranch(store, { start, now }, gates);
+    if (reason !== null) console.log(`${track} stops after round ${newest.round.round}: ${reason}`);
+    const verdict = reason === null ? 'open' : 'shut';
+    this.#verdicts.set(newest.record.checkpoint, verdict);
+    return verdict;
   }
 
   async #ensureRound(next: NextRound): Promise<Failure | null> {

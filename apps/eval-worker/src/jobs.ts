@@ -44,7 +44,7 @@ export async function score(
   const { store } = fleet;
   const { checkpoint, role, track, round, suites } = data;
   await faultPoint('score-taken');
-  const ref = scoreRef(scoreKey(checkpoint, suiteVersion, run.recipe, suites));
+  const ref = scoreRef(scoreKey(checkpoint, suiteVersion, run, suites));
   const known = (await store.readRef(ref)) as { scorecard?: string } | null;
   const cached = typeof known?.scorecard === 'string' && (await store.has(known.scorecard));
   let scorecard = known?.scorecard as string;

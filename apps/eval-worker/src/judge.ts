@@ -1,14 +1,32 @@
 // Scores checkpoints in this process: opens the data set and the foil encoder once and keeps them between requests.
 
-import { checkpointWeights, EncoderSubject, FOIL, openData, type RecipeData, readWeightFile } from '@fovea/alignment';
+import path from 'node:path';
+import {
+  checkpointWeights,
+  EncoderSubject,
+  FOIL,
+  openData,
+  type RecipeData,
+  readWeightFile,
+  type WeightFile,
+} from '@fovea/alignment';
 import type { Store } from '@fovea/artifacts';
 import { type Progress, type Scorecard, scoreCheckpoint } from '@fovea/benchmarks';
+import {
+  encoderSubject,
+  openBenchmarks,
+  openCheckpoint,
+  probeSubject,
+  scoreBenchmarks,
+} from '@fovea/benchmarks/judging';
 import { loadRecipe, type Recipe } from '@fovea/recipe';
 
 export interface Judged {
   recipe: Recipe;
   recipeDir: string;
   cacheDir: string;
+  /** Hashes of the files that the recipe names. */
+  sources?: Record<string, string>;
 }
 
 export interface ScoreQuery extends Judged {
@@ -46,9 +64,54 @@ export class Judge {
     try {
       const suites = this.#suitesFor(query, subject.unreadable(dataset.classes), progress);
       const foil = await this.#foilFor(dataset);
-      return await scoreCheckpoint({ recipe, dataset, subject, foil, checkpoint, role, suites, progress, signal });
+      const card = await scoreCheckpoint({
+        recipe,
+        dataset,
+        subject,
+        foil,
+        checkpoint,
+        role,
+        suites,
+        progress,
+        signal,
+      });
+      if (recipe.eval.benchmarks.length === 0) return card;
+      const { results, omitted, benchmarks } = await this.#benchmarks(query, file, progress, signal);
+      return {
+        ...card,
+        results: [...card.results, ...results],
+        omitted: [...card.omitted, ...omitted],
+        benchmarks,
+      };
     } finally {
       await subject.dispose();
+    }
+  }
+
+  /** Asks the benchmarks that the recipe names beside its suites. What was answered before a crash is not asked again. */
+  async #benchmarks(
+    query: ScoreQuery,
+    file: WeightFile,
+    progress: (event: Progress) => void,
+    signal: AbortSignal,
+  ): Promise<Awaited<ReturnType<typeof scoreBenchmarks>>> {
+    const { recipe, recipeDir, sources, checkpoint, cacheDir } = query;
+    const suites = await openBenchmarks(recipe, recipeDir, cacheDir);
+    const { device } = recipe.engine;
+    const { judged, dispose } = await openCheckpoint({ file, checkpoint, recipe, recipeDir, sources, device });
+    try {
+      const { bootstrap: count, seed } = recipe.eval;
+      return await scoreBenchmarks({
+        suites,
+        subjects: [encoderSubject(judged), probeSubject(judged)],
+        folder: (key) => path.join(cacheDir, 'evaluations', key),
+        bootstrap: { count, seed },
+        now: () => new Date(),
+        progress,
+        signal,
+      });
+    } finally {
+      await dispose();
     }
   }
 

@@ -9,6 +9,7 @@ export * from './networks.ts';
 export * from './objectives.ts';
 export * from './optim.ts';
 export * from './outer.ts';
+export { preprocessingOf } from './pictures.ts';
 export * from './probe.ts';
 export * from './round.ts';
 export * from './step.ts';

@@ -25,8 +25,11 @@ export interface Encoder {
 
 export interface TextTower {
   specs: ParamSpecs;
-  /** Names of classes as the constant that {@link TextTower.encode} reads. */
-  describe(names: readonly string[]): Frozen;
+  /**
+   * Names of classes as the constant that {@link TextTower.encode} reads. `prompt` is put around each.
+   * @default "a photo of a {name}.", where the tower reads sentences
+   */
+  describe(names: readonly string[], prompt?: (name: string) => string): Frozen;
   /** -> features, not normalised [M, projection]. */
   encode(p: NamedTensors, described: Tensor): Tensor;
 }

@@ -33,13 +33,22 @@ export async function openPictures(
   const { encoder, data } = recipe;
   if (encoder.kind === 'builtin') return builtinPictures(encoder, data.imageSize, vocabulary);
   const folder = path.resolve(recipeDir, encoder.from);
-  const opened = await openEncoder(folder);
-  const text = opened.text === null ? null : textOf(opened, folder);
-  if (text === null && recipe.stages.some((stage) => stage.stage === 'align' && stage.contrastive > 0))
+  const pictures = await openPretrained(folder, encoder.imageSize);
+  if (pictures.text === null && recipe.stages.some((stage) => stage.stage === 'align' && stage.contrastive > 0))
     throw new FoveaError(
       `The encoder "${encoder.from}" has no text tower, so there is no image–text loss; set "contrastive: 0" in the align stage.`,
     );
-  return { encoder: await encoderOf(opened, folder, encoder.imageSize), text, start: () => opened.weights() };
+  return pictures;
+}
+
+/** The encoder of a folder by itself; `imageSize` is its own where none is given. */
+export async function openPretrained(
+  folder: string,
+  imageSize?: number,
+): Promise<Pictures & { start: NonNullable<Pictures['start']> }> {
+  const opened = await openEncoder(folder);
+  const text = opened.text === null ? null : textOf(opened, folder);
+  return { encoder: await encoderOf(opened, folder, imageSize), text, start: () => opened.weights() };
 }
 
 function builtinPictures(c: BuiltinEncoder, imageSize: number, vocabulary: readonly string[]): Pictures {
@@ -61,10 +70,10 @@ function builtinPictures(c: BuiltinEncoder, imageSize: number, vocabulary: reado
   };
   const text: TextTower = {
     specs: textSpecs({ vocabulary: vocabulary.length, width: c.width, projection: c.projection }),
-    describe: (names) => ({
+    describe: (names, prompt = (name) => name) => ({
       shape: [names.length, vocabulary.length],
       dtype: 'float32',
-      data: bagsOf([...names], [...vocabulary]),
+      data: bagsOf(names.map(prompt), [...vocabulary]),
     }),
     encode: encodeText,
   };
@@ -114,10 +123,10 @@ export async function preprocessingOf(folder: string): Promise<Preprocessing> {
 
 function textOf(opened: PretrainedEncoder, folder: string): TextTower {
   const { specs, length, encode } = opened.text as NonNullable<PretrainedEncoder['text']>;
-  const describe = (names: readonly string[]): Frozen => ({
+  const describe: TextTower['describe'] = (names, prompt = PROMPT): Frozen => ({
     shape: [names.length, length],
     dtype: 'int32',
-    data: readTokenizer(folder).encode(names.map(PROMPT), length),
+    data: readTokenizer(folder).encode(names.map(prompt), length),
   });
   return { specs, describe, encode: (p, ids) => encode(p, ids).embeds };
 }

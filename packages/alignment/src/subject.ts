@@ -1,7 +1,7 @@
 // A checkpoint as something that can be judged: compiled image and text towers that give unit-length features, and
 // pictures reconstructed under its condition.
 
-import { decodeSafetensors, readCheckpoint, type Store } from '@fovea/artifacts';
+import { decodeSafetensors, FoveaError, readCheckpoint, type Store } from '@fovea/artifacts';
 import { sample } from '@fovea/diffusion';
 import { l2Normalise, mergeLora, type ParamSpecs, unknownWords, type Weights } from '@fovea/models';
 import type { Recipe } from '@fovea/recipe';
@@ -18,6 +18,7 @@ import {
 import { fillNormal, philox } from '@fovea/tensor/random';
 import { recipeLora } from './model.ts';
 import { type Networks, openNetworks, type TextTower } from './networks.ts';
+import { openPretrained } from './pictures.ts';
 import { decodeWeights, type WeightFile } from './weights.ts';
 
 const CHUNK = 128;
@@ -54,7 +55,7 @@ const frozen = (weights: Weights, specs: ParamSpecs): Record<string, Frozen> =>
 /** The image tower as a function and its signature: pixels [batch, 3, H, W], RGB in [0, 1] -> unit features [batch, D]. */
 export function imageTower(
   weights: Weights,
-  { encoder }: Networks,
+  { encoder }: Pick<Networks, 'encoder'>,
   batch = CHUNK,
 ): [StepFunction, Signature & { constants: Record<string, Frozen> }] {
   const { height, width } = encoder.shape.imageSize;
@@ -67,20 +68,37 @@ export function imageTower(
   ];
 }
 
+/** What a judged encoder needs of a run's networks. */
+type Seeing = Pick<Networks, 'encoder' | 'text' | 'imageSize'>;
+
+export interface SubjectOptions {
+  threads?: number;
+  device?: Device;
+  /** Put around every text, see {@link TextTower.describe}; the identity where a benchmark brings its own. */
+  prompt?: (name: string) => string;
+  /** Pictures that are encoded together; fewer are padded. @default 128 */
+  batch?: number;
+}
+
 /** A judged encoder. Features are of unit length; rows do not depend on what else is in the batch. */
 export class EncoderSubject {
   readonly dim: number;
   /** Side of the pictures it takes. */
   readonly imageSize: number;
+  /** Pictures that are encoded together. */
+  readonly batch: number;
   readonly vocabulary: string[];
   readonly #images: Program;
   readonly #file: WeightFile;
-  readonly #networks: Networks;
+  readonly #networks: Seeing;
+  readonly #prompt?: (name: string) => string;
 
-  private constructor(images: Program, file: WeightFile, networks: Networks) {
+  private constructor(images: Program, file: WeightFile, networks: Seeing, { batch = CHUNK, prompt }: SubjectOptions) {
     this.#images = images;
+    this.batch = batch;
     this.#file = file;
     this.#networks = networks;
+    this.#prompt = prompt;
     this.dim = networks.encoder.shape.projection;
     this.imageSize = networks.imageSize;
     this.vocabulary = file.vocabulary;
@@ -91,19 +109,40 @@ export class EncoderSubject {
     file: WeightFile,
     recipe: Recipe,
     recipeDir: string,
-    options: { threads?: number; device?: Device } = {},
+    options: SubjectOptions = {},
   ): Promise<EncoderSubject> {
-    const networks = await openNetworks(recipe, recipeDir, file.vocabulary);
-    return new EncoderSubject(await compile(...imageTower(file.weights, networks), options), file, networks);
+    return EncoderSubject.#of(file, await openNetworks(recipe, recipeDir, file.vocabulary), options);
+  }
+
+  /** The encoder of a folder as `from_pretrained` takes it, or an open_clip one, in fp32 and at its own size. */
+  static async pretrained(folder: string, options: SubjectOptions = {}): Promise<EncoderSubject> {
+    const { encoder, text, start } = await openPretrained(folder);
+    const { height, width } = encoder.shape.imageSize;
+    if (height !== width)
+      throw new FoveaError(`The encoder "${folder}" sees ${width} × ${height} pixels, and only squares can be judged.`);
+    const file = { weights: (await start()) as Weights, vocabulary: [] };
+    return EncoderSubject.#of(file, { encoder, text, imageSize: height }, options);
+  }
+
+  static async #of(file: WeightFile, networks: Seeing, options: SubjectOptions) {
+    const { threads, device, batch } = options;
+    const images = await compile(...imageTower(file.weights, networks, batch), { threads, device });
+    return new EncoderSubject(images, file, networks, options);
+  }
+
+  /** What cosines are multiplied by: exp(logit_scale), 100 where the weights have none. */
+  get logitScale(): number {
+    const scale = this.#file.weights.logit_scale?.data[0];
+    return scale === undefined ? 100 : Math.exp(scale);
   }
 
   /** pixels [n, 3, H, W], RGB in [0, 1] -> [n, dim]. */
   async imageFeatures(pixels: Float32Array, n: number): Promise<Float32Array> {
     const size = pixels.length / n;
     const out = new Float32Array(n * this.dim);
-    const chunk = new Float32Array(CHUNK * size);
-    for (let first = 0; first < n; first += CHUNK) {
-      const rows = Math.min(CHUNK, n - first);
+    const chunk = new Float32Array(this.batch * size);
+    for (let first = 0; first < n; first += this.batch) {
+      const rows = Math.min(this.batch, n - first);
       chunk.fill(0).set(pixels.subarray(first * size, (first + rows) * size));
       const { features } = await this.#images.run({ pixels: chunk });
       out.set((features as Float32Array).subarray(0, rows * this.dim), first * this.dim);
@@ -114,7 +153,7 @@ export class EncoderSubject {
   /** Class names -> [names.length, dim]. */
   async textFeatures(names: string[]): Promise<Float32Array> {
     const text = this.#networks.text as TextTower;
-    const described = text.describe(names);
+    const described = text.describe(names, this.#prompt);
     const program = await compile(
       ({ given }, _state, p) => ({ outputs: { features: l2Normalise(text.encode(p, given)) } }),
       { inputs: { given: described }, constants: frozen(this.#file.weights, text.specs) },

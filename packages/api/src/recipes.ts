@@ -81,7 +81,7 @@ function textOf(recipe: object): string {
 }
 
 /** Fields of a recipe that name files, wherever they stand. */
-const PATH_KEYS = new Set(['path', 'from', 'weights']);
+const PATH_KEYS = new Set(['path', 'from', 'weights', 'images']);
 
 /**
  * Refuses every path of a recipe that does not lie, its symbolic links followed, under one of the folders. What is not

@@ -3,10 +3,11 @@
 // one machine or over a network file system with close-to-open consistency.
 
 import { randomUUID } from 'node:crypto';
-import { type FileHandle, link, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
+import { link, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import path from 'node:path';
 import { sha256Hex } from './canonical.ts';
 import { explainDisk } from './disk.ts';
+import { ensureFolder, syncFolder, writeSynced } from './durable.ts';
 import {
   type BlobArea,
   blobName,
@@ -217,44 +218,4 @@ async function refresh(file: string): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-async function writeSynced(file: string, bytes: Uint8Array): Promise<void> {
-  const handle = await open(file, 'wx');
-  await closing(handle, async () => {
-    await handle.writeFile(bytes);
-    await handle.sync();
-  });
-}
-
-/**
- * Makes a folder, and its parents, each with its own entry on the disk. Not `mkdir(…, {recursive})`, which calls a
- * read-only disk "no such file or directory" and syncs nothing.
- */
-async function ensureFolder(folder: string): Promise<void> {
-  try {
-    await mkdir(folder);
-  } catch (error) {
-    if (codeOf(error) === 'EEXIST') return;
-    if (codeOf(error) !== 'ENOENT' || path.dirname(folder) === folder) throw error;
-    await ensureFolder(path.dirname(folder));
-    return ensureFolder(folder);
-  }
-  await syncFolder(path.dirname(folder));
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  // Some network file systems refuse to sync a folder; their rename is as durable as they can make it.
-  await closing(handle, () =>
-    handle.sync().catch((error) => (codeOf(error) === 'EINVAL' ? undefined : Promise.reject(error))),
-  );
-}
-
-async function closing(handle: FileHandle, action: () => Promise<unknown>): Promise<void> {
-  try {
-    await action();
-  } finally {
-    await handle.close();
-  }
 }

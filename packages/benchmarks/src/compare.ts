@@ -40,6 +40,8 @@ export interface Comparison {
 }
 
 export const ALPHA = 0.05;
+/** Questions of a benchmark's split that can carry a verdict. */
+const MIN_PAIRED = 100;
 
 /** Every suite, split and metric of two scorecards, `a` minus `b`; the baseline decides which splits can carry a verdict. */
 export function compareScorecards(a: Scorecard, b: Scorecard, options: { baseline: Scorecard }): Comparison[] {
@@ -69,7 +71,29 @@ export function compareScorecards(a: Scorecard, b: Scorecard, options: { baselin
       rows.push({ ...head, delta, ci, p, test: 'mcnemar', ...counts, ...judge(ci, p, reason) });
     }
   }
-  return [...rows, ...compareProbes(a, b)];
+  return [...rows, ...compareProbes(a, b), ...compareBenchmarks(a, b)];
+}
+
+/** Right or wrong on the splits of the benchmarks that both were asked, in the same way. */
+function compareBenchmarks(a: Scorecard, b: Scorecard): Comparison[] {
+  const bootstrap = { count: a.config.bootstrap, seed: a.config.seed };
+  return (a.benchmarks ?? []).flatMap((own) => {
+    const other = b.benchmarks?.find(({ name }) => name === own.name);
+    const isSame = other?.manifest === own.manifest && other.subject === own.subject && other.scorer === own.scorer;
+    if (!other || !isSame) return [];
+    return Object.entries(own.items.splits).map(([split, at]): Comparison => {
+      const [x, y] = [own, other].map(({ items }) => at.map((row) => items.correct[row]));
+      const clusters = at.map((row) => own.items.clusters[row]);
+      const { delta, ci } = pairedDifference(x, y, clusters, bootstrap);
+      const wins = x.filter((v, i) => v > y[i]).length;
+      const losses = x.filter((v, i) => v < y[i]).length;
+      const p = mcnemarExact(wins, losses);
+      const reason = at.length < MIN_PAIRED ? `${at.length} items, fewer than ${MIN_PAIRED}` : null;
+      const head = { suite: own.name, split, metric: 'accuracy', a: a.role, b: b.role };
+      const counts = { n: at.length, wins, losses, nDiscordant: wins + losses };
+      return { ...head, delta, ci, p, test: 'mcnemar', ...counts, ...judge(ci, p, reason) };
+    });
+  });
 }
 
 function compareProbes(a: Scorecard, b: Scorecard): Comparison[] {

@@ -1,4 +1,6 @@
+import type { EvalGate } from '@fovea/recipe';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { failedGate, stoppedBranches } from './branch-gates.ts';
 import { yamlText } from './report/back.ts';
 import { dotPlot, lineChart, niceAxis, thin } from './report/charts.ts';
 import { difference, esc, fixed, level, pValue, seconds } from './report/html.ts';
@@ -67,6 +69,41 @@ function walk(html: string): number {
   expect(text).not.toMatch(/[<>]|&(?!amp;|lt;|gt;|quot;|#39;)/);
   return elements;
 }
+
+describe('gates', () => {
+  const gatesOn = (gate: Partial<EvalGate>): RunData => ({
+    ...data,
+    recipe: {
+      ...data.recipe,
+      eval: { ...data.recipe.eval, gates: [{ suite: 'retention', metric: 'top1', maxDrop: 1, ...gate }] },
+    },
+    // A plan with a round more than was trained, as of a branch that ended early.
+    rounds: data.rounds.filter(({ track, round }) => track === 'trunk' || round < 2),
+  });
+
+  it('says which branch was stopped, after how many rounds, and why', () => {
+    const stopped = stoppedBranches(gatesOn({}));
+    expect(stopped.map(({ role }) => role)).toEqual(['placebo']);
+    const html = renderReport(gatesOn({}));
+    walk(html);
+    expect(html).toMatch(
+      /placebo<\/span> was stopped after 2 of \d rounds: retention, In distribution, top-1 changed by −/,
+    );
+    expect(renderReport(gatesOn({ maxDrop: 100 }))).not.toContain('was stopped');
+    expect(renderReport(data)).not.toContain('was stopped');
+  });
+
+  it('fails a probe’s gate in its own unit, and refuses what was not scored', () => {
+    const finals = finalScorecards(data.scorecards);
+    const [control, baseline] = ['control', 'baseline'].map((role) => finals.get(role)!);
+    const gate = { suite: 'probes' as const, metric: 'r2-background', maxDrop: 1 };
+    expect(failedGate(control, baseline, [gate])).toMatch(
+      /changed by −0\.\d+ \[.*more than the 0\.01 that may be lost/,
+    );
+    expect(failedGate(baseline, baseline, [gate])).toBeNull();
+    expect(() => failedGate(control, baseline, [{ ...gate, metric: 'r2-none' }])).toThrow(/finds no such scores/);
+  });
+});
 
 describe('report', () => {
   it('is a well-formed page that loads nothing and runs nothing', () => {

@@ -3,8 +3,9 @@
 
 import { compareRoles } from './compare.ts';
 import { licencesSection, recipeSection, reconstructionsSection } from './report/back.ts';
+import { benchmarksSection } from './report/benchmarks.ts';
 import { comparisonsSection } from './report/comparisons.ts';
-import { cards, header, howToRead, inShort } from './report/front.ts';
+import { cards, header, howToRead, inShort, stops } from './report/front.ts';
 import { esc, ROLE_NOTES } from './report/html.ts';
 import { rolesTable, scoresSection, trajectoriesSection } from './report/scores.ts';
 import { STYLE } from './report/style.ts';
@@ -15,15 +16,18 @@ import { finalScorecards, type RunData } from './run-data.ts';
 export function renderReport(data: RunData): string {
   const finals = finalScorecards(data.scorecards);
   const comparisons = compareRoles(finals);
+  const benchmarks = benchmarksSection(finals);
   const moved = trajectoriesSection(data.scorecards);
   const body = [
     header(data),
     inShort(comparisons),
+    stops(data),
     cards(data, finals, comparisons),
     howToRead(data, finals),
     section('Roles', rolesTable(finals, data, ROLE_NOTES)),
     section('Differences between roles', comparisonsSection(comparisons)),
     section('Scorecards', scoresSection(finals)),
+    benchmarks === '' ? '' : section('Benchmarks', benchmarks),
     moved === '' ? '' : section('Scores over the rounds', moved),
     section('Pictures from the condition', reconstructionsSection(data.reconstructions)),
     section('Training', trainingSection(data)),

@@ -3,6 +3,7 @@
 
 import { FoveaError } from '@fovea/artifacts';
 import { z } from 'zod';
+import { resultSchema as benchmarkResultSchema } from './judging/result.ts';
 import { SUITES } from './plan.ts';
 
 export const METRICS = ['top1', 'twoway'] as const;
@@ -14,10 +15,11 @@ const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const interval = z.tuple([z.number(), z.number()]);
 
 const result = z.strictObject({
-  suite: z.enum(SUITES),
-  /** `id`, `A`, `A-unfiltered`, `R/<style>`, `V2`, `V2/<style>`. */
+  /** One of the recipe's own suites, or the name of a benchmark. */
+  suite: z.string(),
+  /** `id`, `A`, `A-unfiltered`, `R/<style>`, `V2`, `V2/<style>`; a benchmark's own splits and parts. */
   split: z.string(),
-  /** `top1`, `twoway`, or `r2-<target>` of a probe. */
+  /** `top1`, `twoway`, or `r2-<target>` of a probe; a benchmark's own measures. */
   metric: z.string(),
   /** A share in 0..1; an R², at most 1, for probes. */
   value: z.number(),
@@ -33,7 +35,7 @@ const result = z.strictObject({
   errors: index,
 });
 
-const omission = z.strictObject({ suite: z.enum(SUITES), split: z.string(), reason: z.string() });
+const omission = z.strictObject({ suite: z.string(), split: z.string(), reason: z.string() });
 
 const probe = z.strictObject({
   /** Columns per item, averaged after R². */
@@ -45,6 +47,29 @@ const probe = z.strictObject({
   /** Ridge penalty per train row, per column. */
   lambda: z.array(z.number()),
 });
+
+/** A benchmark that was asked beside the recipe's suites, with what it takes to pair two checkpoints. */
+const benchmark = z.strictObject({
+  name: z.string(),
+  kind: z.string(),
+  title: z.string(),
+  /** SHA-256 of its manifest, which holds those of questions and pictures. */
+  manifest: sha256,
+  /** How the encoder answered: by comparing texts, or by a probe on its features. */
+  subject: z.string(),
+  scorer: z.string(),
+  /** Every measure, those without a value or an interval too. */
+  results: z.array(benchmarkResultSchema),
+  items: z.strictObject({
+    ids: z.array(z.string()),
+    clusterNames: z.array(z.string()),
+    clusters: z.array(index),
+    correct: z.array(z.union([z.literal(0), z.literal(1)])),
+    /** Positions by split. */
+    splits: z.record(z.string(), z.array(index)),
+  }),
+});
+export type BenchmarkCard = z.infer<typeof benchmark>;
 
 export const scorecardSchema = z.strictObject({
   version: z.literal(1),
@@ -84,6 +109,8 @@ export const scorecardSchema = z.strictObject({
     rows: z.array(index),
     targets: z.record(z.string(), probe),
   }),
+  /** Absent where the recipe asks for none. */
+  benchmarks: z.array(benchmark).optional(),
 });
 
 export type Scorecard = z.infer<typeof scorecardSchema>;

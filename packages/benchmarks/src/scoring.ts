@@ -90,7 +90,7 @@ export function hardestWrong(
 }
 
 /** Dot products of one picture with all names. Four names at a time share the loads; each sum has its own fixed order. */
-function similarities(
+export function similarities(
   features: Float32Array,
   at: number,
   names: Float32Array,

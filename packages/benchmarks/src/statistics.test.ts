@@ -3,7 +3,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   bootstrapP,
+  bootstrapTotals,
   clusteredStandardError,
+  clusterSums,
   compactClusters,
   holm,
   mcnemarExact,
@@ -14,6 +16,7 @@ import {
   ratioDraws,
   resamplesOf,
   rSquared,
+  sizes,
   wilson,
 } from './statistics.ts';
 
@@ -78,6 +81,54 @@ describe('intervals', () => {
     const naive = proportion(values, singly(120), options);
     expect(near(naive.ci, [0.7, 0.85])).toBe(true);
     expect(clustered.ci[1] - clustered.ci[0]).toBeGreaterThan(1.2 * (naive.ci[1] - naive.ci[0]));
+  });
+
+  it('gives the worked example exactly under its own generator', () => {
+    // mulberry32 of seed 42: one draw per cluster and resample, as the figures were made.
+    let state = 42;
+    const mulberry32 = () => {
+      state = (state + 0x6d2b79f5) | 0;
+      let t = Math.imul(state ^ (state >>> 15), 1 | state);
+      t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+      return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+    };
+    expect([mulberry32(), mulberry32(), mulberry32(), mulberry32()].map((u) => u.toFixed(10))).toEqual([
+      '0.6011037519',
+      '0.4482905590',
+      '0.8524657935',
+      '0.6697340414',
+    ]);
+    const resampled = (clusters: ArrayLike<number>, count: number) => {
+      state = 42;
+      const weights = new Uint16Array(count * 10_000);
+      for (let at = 0; at < weights.length; at += count) {
+        for (let draw = 0; draw < count; draw++) weights[at + Math.floor(mulberry32() * count)]++;
+      }
+      const { index } = compactClusters(clusters);
+      const sums = clusterSums(example().values, index, count);
+      return percentileInterval(ratioDraws(sums, sizes(index, count), { clusters: count, count: 10_000, weights }));
+    };
+    const [low, high] = resampled(example().clusters, 20);
+    expect([low, high].map((x) => x.toFixed(6))).toEqual(['0.666667', '0.866667']);
+    expect(resampled(singly(120), 120).map((x) => x.toFixed(2))).toEqual(['0.70', '0.85']);
+  });
+
+  it('a statistic of totals has the draws of the plain ratio, kept in memory or drawn anew', () => {
+    const { values, clusters } = example();
+    const { index, count } = compactClusters(clusters);
+    const [sums, members] = [clusterSums(values, index, count), sizes(index, count)];
+    const columns = Float64Array.from({ length: 2 * count }, (_, i) => (i % 2 === 0 ? sums : members)[i >> 1]);
+    const collect = (kept?: number) => {
+      const draws = new Float64Array(300);
+      const visit = ([top, bottom]: Float64Array, row: number) => {
+        draws[row] = top / bottom;
+      };
+      bootstrapTotals(columns, count, { count: 300, seed: 5 }, visit, kept);
+      return draws;
+    };
+    const plain = ratioDraws(sums, members, resamplesOf(count, 300, 5));
+    expect(collect()).toEqual(plain);
+    expect(collect(0)).toEqual(plain);
   });
 
   it('clustered standard error gives the golden values', () => {

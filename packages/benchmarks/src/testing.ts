@@ -1,6 +1,7 @@
 // Real, small things that the tests of this package score: a deterministic encoder that projects pixels, and a plan of
 // hand-drawn pictures. Nothing of it is exported from the package.
 
+import type { BenchmarkConfig, EvalGate } from '@fovea/recipe';
 import { philox } from '@fovea/tensor/random';
 import type { ImageTextEncoder } from './image-text-encoder.ts';
 import type { EvalPlan, Item } from './plan.ts';
@@ -184,4 +185,6 @@ export const evalConfig = {
   newestOnly: false,
   bootstrap: 400,
   seed: 1,
+  gates: [] as EvalGate[],
+  benchmarks: [] as BenchmarkConfig[],
 };

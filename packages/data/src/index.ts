@@ -4,12 +4,15 @@ import type { Dataset } from './dataset.ts';
 import { type EmojiWorld, openEmojiWorld } from './emoji-world.ts';
 import { type ImageFolder, openImageFolder } from './image-folder.ts';
 
+export * from './annotated/index.ts';
 export * from './augment.ts';
+export * from './composition.ts';
 export { CONCEPTS } from './concepts.ts';
 export * from './dataset.ts';
 export { type EmojiConcept, EmojiWorld, openEmojiWorld } from './emoji-world.ts';
 export { type EmojiLicence, emojiLicences, STYLES } from './icons.ts';
 export { ImageFolder, openImageFolder } from './image-folder.ts';
+export type { Ground, IconLook, IconPose } from './painting.ts';
 export * from './preprocess.ts';
 export { type ResampleFilter, type Rgb8, resample } from './resample.ts';
 export * from './scene.ts';

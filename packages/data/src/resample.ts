@@ -9,7 +9,7 @@ export interface Rgb8 {
   data: Uint8Array;
 }
 
-export type ResampleFilter = 'nearest' | 'bilinear' | 'bicubic' | 'lanczos';
+export type ResampleFilter = 'nearest' | 'box' | 'bilinear' | 'bicubic' | 'lanczos';
 
 const sinc = (x: number): number => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
 
@@ -21,6 +21,7 @@ function cubic(x: number): number {
 }
 
 const FILTERS = {
+  box: { reach: 0.5, weigh: (x: number) => (x > -0.5 && x <= 0.5 ? 1 : 0) },
   bilinear: { reach: 1, weigh: (x: number) => Math.max(0, 1 - Math.abs(x)) },
   bicubic: { reach: 2, weigh: cubic },
   lanczos: { reach: 3, weigh: (x: number) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0) },

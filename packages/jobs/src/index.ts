@@ -11,7 +11,6 @@ export * from './fault.ts';
 export * from './fleet.ts';
 export * from './job-book.ts';
 export * from './lifecycle.ts';
-export * from './lock.ts';
 export * from './placement.ts';
 export * from './queues.ts';
 export * from './recover.ts';

@@ -125,15 +125,21 @@ test('a round whose blob is gone is forgotten with all after it, a damaged head 
 });
 
 test('a score is named by the checkpoint and all that decides how it is judged', () => {
-  const key = (changes: object = {}, version = '1', suites = ['retention']) =>
-    scoreKey('c', version, { ...recipe, ...changes }, suites);
+  const key = (changes: object = {}, version = '1', suites = ['retention'], sources = {}) =>
+    scoreKey('c', version, { recipe: { ...recipe, ...changes }, sources }, suites);
   expect(key()).toBe(key({ name: 'other', stages: [] }));
   expect(key()).toBe(key({ eval: { ...recipe.eval, everyRounds: 7 } }));
+  const gates = [{ suite: 'retention' as const, metric: 'top1', maxDrop: 1 }];
+  expect(key()).toBe(key({ eval: { ...recipe.eval, gates } }));
   const others = [
     key({}, '2'),
     key({}, '1', ['probes']),
     key({ eval: { ...recipe.eval, seed: 9 } }),
     key({ data: { ...recipe.data, imageSize: 64 } }),
+    key({ eval: { ...recipe.eval, benchmarks: ['emoji-pope'] } }),
+    key({}, '1', ['retention'], { 'eval.benchmarks.0': 'a' }),
+    key({}, '1', ['retention'], { 'eval.benchmarks.0': 'b' }),
   ];
-  expect(new Set([key(), ...others]).size).toBe(5);
+  expect(new Set([key(), ...others]).size).toBe(8);
+  expect(key({}, '1', ['retention'], { 'encoder.from': 'a' })).toBe(key());
 });

@@ -2,7 +2,7 @@
 // these files alone; Redis only knows what is being done about it now.
 
 import { canonicalJson, FoveaError, type Store, sha256Hex } from '@fovea/artifacts';
-import { planOf, type Recipe, type Round, type Track } from '@fovea/recipe';
+import { isJudging, planOf, type Round, type Track } from '@fovea/recipe';
 import type { z } from 'zod';
 import {
   type ReportResult,
@@ -31,10 +31,21 @@ export const scoreRef = (key: string) => `scores/${key}.json`;
  * Name of a score: the checkpoint, which stands for the recipe's files too, and all that decides how it is judged. The same
  * key is never scored twice.
  */
-export function scoreKey(checkpoint: string, suiteVersion: string, recipe: Recipe, suites: readonly string[]): string {
-  const { everyRounds: _rounds, newestOnly: _newest, ...evalConfig } = recipe.eval;
+export function scoreKey(
+  checkpoint: string,
+  suiteVersion: string,
+  { recipe, sources = {} }: Pick<RunRecord, 'recipe' | 'sources'>,
+  suites: readonly string[],
+): string {
+  const judging = Object.entries(sources).filter(([field]) => isJudging(field));
+  const { everyRounds: _rounds, newestOnly: _newest, gates: _gates, benchmarks, ...evalConfig } = recipe.eval;
+  const asked = {
+    suites,
+    ...(benchmarks.length > 0 && { benchmarks }),
+    ...(judging.length > 0 && { files: Object.fromEntries(judging) }),
+  };
   return sha256Hex(
-    canonicalJson({ checkpoint, suiteVersion, evalConfig: { ...evalConfig, suites }, data: recipe.data }),
+    canonicalJson({ checkpoint, suiteVersion, evalConfig: { ...evalConfig, ...asked }, data: recipe.data }),
   );
 }
 

@@ -1,5 +1,6 @@
 export * from './autoencoder-kl.ts';
 export * from './centernet.ts';
+export * from './chat-tokenizer.ts';
 export * from './clip.ts';
 export * from './clip-text.ts';
 export * from './clip-vit.ts';
@@ -14,6 +15,9 @@ export * from './efficientnet-lite.ts';
 export * from './encoder.ts';
 export * from './flux.ts';
 export * from './from-pretrained.ts';
+export * from './language-model.ts';
+export * from './llama.ts';
+export * from './llava.ts';
 export * from './lora.ts';
 export * from './open-clip.ts';
 export * from './params.ts';

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadRecipe, parseRecipe } from './index.ts';
+import { gatesOf, loadRecipe, parseRecipe } from './index.ts';
 
 let dir: string;
 beforeAll(async () => {
@@ -71,4 +71,32 @@ it.each([
 it('a plan with more rounds than a run can have is a sentence', async () => {
   const set = ['stages.align.steps=9e15', 'stages.align.roundSteps=1'];
   await expect(loadRecipe('smoke', { set })).rejects.toThrow(/plans \d+ rounds, and 100000 are the most/);
+});
+
+it('gates change no hash, default to a point of top-1, and join what stopOn asks', async () => {
+  const plain = await loadRecipe('smoke');
+  expect(plain.recipe.eval.gates).toEqual([]);
+  const gated = await loadRecipe('smoke', {
+    set: ['eval.gates=[{suite: retention}]', 'stages.align.stopOn={drop: 0.02}'],
+  });
+  expect(gatesOf(gated.recipe)).toEqual([
+    { suite: 'retention', metric: 'top1', maxDrop: 2 },
+    { suite: 'retention', metric: 'top1', maxDrop: 1 },
+  ]);
+  const only = await loadRecipe('smoke', { set: ['eval.gates=[{suite: retention}]'] });
+  expect(only.hash).toBe(plain.hash);
+});
+
+it.each([
+  ['eval.gates=[{suite: probes}]', /no such metric; probes have r2-<target>/],
+  ['eval.gates=[{suite: retention, metric: r2-colour}]', /a gate on r2-colour of retention/],
+  ['eval.gates=[{suite: retention, metric: accuracy}]', /top1, twoway or r2-<target>/],
+  ['eval.gates=[{suite: retention, maxDrop: -1}]', /eval\.gates/],
+])('refuses the gate %s', async (set, sentence) => {
+  await expect(loadRecipe('smoke', { set: [set] })).rejects.toThrow(sentence);
+});
+
+it('refuses a gate on a suite that is not scored', async () => {
+  const set = ['eval.suites=[probes]', 'eval.gates=[{suite: retention}]'];
+  await expect(loadRecipe('smoke', { set })).rejects.toThrow(/add retention to eval\.suites/);
 });

@@ -9,7 +9,7 @@ import { Lexer, Parser, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { coverageOf } from './plan.ts';
 import { type Recipe, recipeSchema } from './schema.ts';
-import type { Sources } from './sources.ts';
+import { isJudging, type Sources } from './sources.ts';
 
 const PRESETS = fileURLToPath(new URL('../presets/', import.meta.url));
 const MAX_BYTES = 1 << 20;
@@ -97,7 +97,8 @@ export function recipeHash(recipe: Recipe, sources: Sources = {}): string {
   const { name: _name, eval: _eval, keep: _keep, shards, ...rest } = recipe;
   const { memory: _memory, ...engine } = recipe.engine;
   const decides = { ...rest, engine, ...(shards.max > 1 && { shards }) };
-  const named = Object.keys(sources).length > 0 ? { sources } : {};
+  const deciding = Object.fromEntries(Object.entries(sources).filter(([field]) => !isJudging(field)));
+  const named = Object.keys(deciding).length > 0 ? { sources: deciding } : {};
   return sha256Hex(new TextEncoder().encode(canonicalJson({ ...decides, ...named })));
 }
 
@@ -281,6 +282,18 @@ function checkTogether(where: string, recipe: Recipe): void {
     );
   if (align?.stopOn && !recipe.eval.suites.includes('retention'))
     say('is to stop when retention falls, but does not score it; add retention to eval.suites.');
+  const unscored = recipe.eval.gates.find(({ suite }) => !recipe.eval.suites.includes(suite));
+  if (unscored)
+    say(
+      `has a gate on ${unscored.suite}, but does not score it; add ${unscored.suite} to eval.suites, or take it out.`,
+    );
+  const mixed = recipe.eval.gates.find(({ suite, metric }) => (suite === 'probes') !== metric.startsWith('r2-'));
+  if (mixed)
+    say(
+      `has a gate on ${mixed.metric} of ${mixed.suite}, which has no such metric; probes have r2-<target>, the others top1 and twoway.`,
+    );
+  if (recipe.eval.gates.length > 0 && !align)
+    say('has gates and no align stage, so there is no branch to end; take eval.gates out.');
   if (align?.alsoTrains.includes('denoiser') && frozenDenoiser)
     say('trains a denoiser that comes from a folder, which stays frozen; leave it out of alsoTrains.');
   if (recipe.weights !== null && !kinds.includes('align'))

@@ -1,7 +1,7 @@
 // From a recipe to the chain of rounds it stands for. Pure: the coordinator compares this plan with what the store
 // holds and queues what is missing, so a plan must never depend on when it is made.
 
-import type { Recipe, Role, Stage } from './schema.ts';
+import type { EvalGate, Recipe, Role, Stage } from './schema.ts';
 
 /** The trunk leads to the common start; every role then is a branch of its own. */
 export type Track = 'trunk' | Role;
@@ -75,3 +75,10 @@ function roundsOf(stage: Stage, stageIndex: number, track: Track, offset: number
 
 const multiples = (of: number, most: number): number[] =>
   Array.from({ length: Math.floor(most / of) }, (_, i) => of * (i + 1));
+
+/** Everything that may end a branch: the align stage's `stopOn` and the gates of `eval`. */
+export function gatesOf({ stages, eval: { gates } }: Pick<Recipe, 'stages' | 'eval'>): EvalGate[] {
+  const stopOn = stages.find((stage) => stage.stage === 'align')?.stopOn;
+  const first = stopOn ? [{ suite: stopOn.suite, metric: 'top1', maxDrop: 100 * stopOn.drop }] : [];
+  return [...first, ...gates];
+}

@@ -341,6 +341,30 @@ export type ConditionConfig = z.infer<typeof condition>;
 
 export const stageSchema = z.discriminatedUnion('stage', [pretrain, projector, align]);
 
+const suite = z.enum(['robustvqa', 'retention', 'probes']);
+
+/** Fails once a branch's score is below the start's by more than `maxDrop` with its whole 95 % interval, on the same questions. */
+const evalGate = z.strictObject({
+  suite,
+  /** `id`, `A`, `V2`, `R/<style>`, …; any split of the suite when left out. */
+  split: z.string().min(1).optional(),
+  /** `top1`, `twoway`, or `r2-<target>` of a probe. */
+  metric: z
+    .string()
+    .regex(/^(top1|twoway|r2-.+)$/, 'top1, twoway or r2-<target>')
+    .default('top1'),
+  /** Points: hundredths of the metric. */
+  maxDrop: z.number().min(0).max(100).default(1),
+});
+
+const benchmark = z.union(
+  [
+    z.string().regex(/^emoji(-[a-z0-9]+)*$/),
+    z.strictObject({ path: z.string().min(1), images: z.string().min(1).optional() }),
+  ],
+  { error: 'the name of a built-in suite (`fovea eval suites` lists them), or {path: FOLDER, images: FOLDER}' },
+);
+
 export const recipeSchema = z.strictObject({
   /** Short name, used in the run's id. */
   name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'lower-case letters, digits and dashes, at most 40'),
@@ -363,7 +387,12 @@ export const recipeSchema = z.strictObject({
   eval: z
     .strictObject({
       /** Suites to run; empty for none. */
-      suites: z.array(z.enum(['robustvqa', 'retention', 'probes'])).default(['robustvqa', 'retention', 'probes']),
+      suites: z.array(suite).default(['robustvqa', 'retention', 'probes']),
+      /**
+       * Benchmarks beside them: built-in twins by name (`emoji` for all that there are, `emoji-pope`), and folders that
+       * `fovea eval build` wrote, with the user's pictures where they hold none.
+       */
+      benchmarks: z.array(benchmark).max(100).default([]),
       /** Renders per (concept, style) in the in-distribution, R and V2 splits. */
       rendersPerConcept: count.default(2),
       /** Score every n-th round's checkpoint; the first and last of a branch always. */
@@ -373,6 +402,8 @@ export const recipeSchema = z.strictObject({
       /** Bootstrap resamples. */
       bootstrap: count.default(2000),
       seed: z.int().min(0).default(1),
+      /** What no branch may lose: it ends at its newest scored checkpoint once a gate fails, and rounds wait for their scores. */
+      gates: z.array(evalGate).max(100).default([]),
     })
     .prefault({}),
   engine: z
@@ -401,8 +432,10 @@ export type RecipeInput = z.input<typeof recipeSchema>;
 export type Stage = z.infer<typeof stageSchema>;
 export type ShardsConfig = Recipe['shards'];
 export type KeepConfig = Recipe['keep'];
+export type EvalGate = z.infer<typeof evalGate>;
 export type AlignStage = Extract<Stage, { stage: 'align' }>;
 export type DataConfig = Recipe['data'];
 export type EmojiWorldConfig = Extract<DataConfig, { kind: 'emoji-world' }>;
 export type ImageFolderConfig = Extract<DataConfig, { kind: 'image-folder' }>;
+export type BenchmarkConfig = Recipe['eval']['benchmarks'][number];
 export type Role = (typeof ROLES)[number];

@@ -1,4 +1,4 @@
-// The files of the user's that a recipe names by their paths: encoder, denoiser, autoencoder, text encoder, weights. A path
+// The files of the user's that a recipe names by their paths: encoder, denoiser, autoencoder, text encoder, weights, suites. A path
 // says nothing of what lies there, so a run is known by their hashes too. Weights that ship with Fovea, and pictures, are
 // none of them.
 
@@ -37,11 +37,18 @@ export async function checkSources(
   }
 }
 
+const JUDGING = 'eval.benchmarks.';
+/** Whether a field names files that judge checkpoints, and have no part in making them. */
+export const isJudging = (field: string): boolean => field.startsWith(JUDGING);
+
 const short = (hash: string) => hash.slice(0, 12);
 
 /** Paths as the recipe gives them, by field. */
-function namedBy({ encoder, denoiser, autoencoder, condition, weights }: Recipe): Record<string, string> {
+function namedBy({ encoder, denoiser, autoencoder, condition, weights, eval: judged }: Recipe): Record<string, string> {
   const fields = {
+    ...Object.fromEntries(
+      judged.benchmarks.flatMap((each, i) => (typeof each === 'string' ? [] : [[`${JUDGING}${i}`, each.path]])),
+    ),
     'encoder.from': encoder.kind === 'pretrained' ? encoder.from : undefined,
     'denoiser.from': 'from' in denoiser ? denoiser.from : undefined,
     'autoencoder.from': autoencoder?.from,
@@ -65,6 +72,8 @@ async function hashOf(field: string, given: string, recipeDir: string, cacheDir?
 /** A file of weights, a pipeline with a text encoder and a tokenizer in it, or the folder of one network. */
 async function filesAt(field: string, place: string): Promise<Map<string, string>> {
   if (field === 'weights') return new Map([[path.basename(place), place]]);
+  // It holds the hashes of questions and pictures.
+  if (isJudging(field)) return new Map([['suite.json', path.join(place, 'suite.json')]]);
   if (field !== 'condition.text.from') return filesOf(place);
   const parts = [
     ['text_encoder', await filesOf(path.join(place, 'text_encoder'))],

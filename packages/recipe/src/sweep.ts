@@ -8,7 +8,7 @@ import { canonicalJson, FoveaError, sha256Hex } from '@fovea/artifacts';
 import { philox } from '@fovea/tensor/random';
 import { z } from 'zod';
 import { parseMapping } from './load.ts';
-import { planOf } from './plan.ts';
+import { gatesOf, planOf } from './plan.ts';
 import { type Recipe, ROLES } from './schema.ts';
 
 const count = z.int().positive();
@@ -247,8 +247,10 @@ export function checkPoint(sweep: Sweep, recipe: Recipe): void {
       `compares ${metric.suite}, which is not among the suites ${recipe.eval.suites.join(', ') || '(none)'} of the recipe; add it to eval.suites.`,
     );
   if (search.kind !== 'asha') return;
-  if (align.stopOn)
-    throw say('stops points at its rungs, and the recipe stops branches by stopOn; leave one of them out.');
+  if (gatesOf(recipe).length > 0)
+    throw say(
+      'stops points at its rungs, and the recipe stops branches by stopOn or eval.gates; leave one of them out.',
+    );
   const all = alignRounds(recipe);
   const rungs = rungsOf(sweep, recipe);
   const last = rungs[rungs.length - 1];

@@ -128,3 +128,12 @@ export function fillNormal(
     }
   }
 }
+
+/** Fills `out` with uniform integers in [0, 2³²) of (seed, stream, step, index): what a whole picture draws, at once. */
+export function fillUint32(out: Uint32Array, seed: number, stream: string, step = 0, index = 0): void {
+  const key = streamKey(stream);
+  for (let i = 0; i < out.length; i += 4) {
+    philoxInto(i >>> 2, index >>> 0, step >>> 0, 2, seed >>> 0, key);
+    for (let word = 0; word < 4 && i + word < out.length; word++) out[i + word] = words[word];
+  }
+}

@@ -91,7 +91,7 @@ const why = 'absent' in torch ? torch.absent : '';
 if (why) console.log(`skipped the bench beside PyTorch: ${why}`);
 
 describe.skipIf(why)('beside PyTorch', () => {
-  it.each(['align-step', 'vit-stack', 'unet-stack', 'encoder-inference'])(
+  it.each(['align-step', 'vit-stack', 'unet-stack', 'encoder-inference', 'encoder-pictures'])(
     '%s computes the same',
     async (name) => {
       const args = ['--json', '--pairs', '2', '--case', name, '--peer', 'torchEager'];

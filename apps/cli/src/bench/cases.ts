@@ -13,6 +13,7 @@ import {
   trainableSpecs,
   trainStep,
 } from '@fovea/alignment';
+import { frame, squareFraming } from '@fovea/data';
 import {
   encoderLayer,
   encoderLayerSpecs,
@@ -37,7 +38,7 @@ import {
 } from '@fovea/tensor';
 import { philox } from '@fovea/tensor/random';
 
-export const CASES = ['align-step', 'vit-stack', 'unet-stack', 'encoder-inference'] as const;
+export const CASES = ['align-step', 'vit-stack', 'unet-stack', 'encoder-inference', 'encoder-pictures'] as const;
 export type CaseName = (typeof CASES)[number];
 
 export interface Given {
@@ -60,6 +61,8 @@ export interface Case {
   settings: Record<string, unknown>;
   fn: StepFunction;
   data: CaseData;
+  /** What a step does to its inputs before `fn` sees them; nothing where it is left out. */
+  before?: (inputs: CaseData['inputs']) => () => CaseData['inputs'];
 }
 
 /**
@@ -75,10 +78,13 @@ const OPEN: Record<CaseName, (slices?: number) => Promise<Case>> = {
   'vit-stack': vitStack,
   'unet-stack': unetStack,
   'encoder-inference': encoderInference,
+  'encoder-pictures': encoderPictures,
 };
 
 /** Classes of the made-up batch; with the weights' words they set the size of the image–text term. */
 const CLASSES = 144;
+/** Pictures of one chunk of an evaluation. */
+const PICTURES = 64;
 
 const uniform = (shape: number[], stream: string): Given => {
   const rng = philox(0, `bench/${stream}`);
@@ -223,11 +229,11 @@ async function unetStack(given?: number): Promise<Case> {
 }
 
 /** The evaluator's image tower on the shipped weights, at the evaluator's batch. */
-async function encoderInference(): Promise<Case> {
+async function encoderInference(batch?: number): Promise<Case> {
   const { recipe, recipeDir } = await loadRecipe('emoji');
   const { weights, vocabulary } = await readWeightFile(recipe.weights as string, recipeDir);
   const networks = await openNetworks(recipe, recipeDir, vocabulary);
-  const [fn, { inputs, constants }] = imageTower(weights, networks);
+  const [fn, { inputs, constants }] = imageTower(weights, networks, batch);
   const { shape } = inputs.pixels;
   return {
     name: 'encoder-inference',
@@ -237,3 +243,33 @@ async function encoderInference(): Promise<Case> {
     data: { inputs: { pixels: uniform(shape, 'pixels') }, state: {}, constants: { ...constants } },
   };
 }
+
+/** Pictures as an evaluation shows them at once: each framed from its bytes, then encoded. */
+async function encoderPictures(): Promise<Case> {
+  const whole = await encoderInference(PICTURES);
+  const [, , side] = whole.data.inputs.pixels.shape;
+  const rng = philox(0, 'bench/pictures');
+  const shape = [PICTURES, side, side, 3];
+  const bytes = Int32Array.from({ length: sizeOf(shape) }, () => rng.int(256));
+  const data = { ...whole.data, inputs: { pictures: { shape, data: bytes } } };
+  return { ...whole, name: 'encoder-pictures', data, before: framing };
+}
+
+/** As a subject of an evaluation does it. */
+const framing: Case['before'] = ({ pictures: { shape, data } }) => {
+  const [count, side] = shape;
+  const size = 3 * side * side;
+  const shown = Array.from({ length: count }, (_, i) => ({
+    width: side,
+    height: side,
+    data: Uint8Array.from((data as Int32Array).subarray(i * size, (i + 1) * size)),
+  }));
+  const rule = squareFraming(side, null);
+  return () => {
+    const pixels = new Float32Array(count * size);
+    shown.forEach((picture, i) => {
+      pixels.set(frame(picture, rule), i * size);
+    });
+    return { pixels: { shape: [count, 3, side, side], data: pixels } };
+  };
+};

@@ -15,7 +15,7 @@ import {
   type Tensor,
   tf,
 } from '@fovea/tensor';
-import { type CaseData, type CaseName, type Given, openCase } from './cases.ts';
+import { type Case, type CaseData, type CaseName, type Given, openCase } from './cases.ts';
 import { peakMB, resetPeak, residentMB } from './memory.ts';
 import { opTypes } from './profile.ts';
 
@@ -42,7 +42,9 @@ function signatureOf({ inputs, state, constants }: CaseData): Signature {
   };
 }
 
-async function compiled(fn: StepFunction, data: CaseData): Promise<Ready> {
+async function compiled(fn: StepFunction, given: CaseData, before?: Case['before']): Promise<Ready> {
+  const framed = before?.(given.inputs);
+  const data = framed ? { ...given, inputs: framed() } : given;
   const signature = signatureOf(data);
   const program = await compile(fn, signature, { threads });
   const inputs = mapValues(data.inputs, (given) => given.data);
@@ -53,7 +55,7 @@ async function compiled(fn: StepFunction, data: CaseData): Promise<Ready> {
   return {
     about: { nodes, traceMs, sessionMs },
     async step() {
-      outputs = await program.run(inputs);
+      outputs = await program.run(framed ? mapValues(framed(), (each) => each.data) : inputs);
     },
     results() {
       const found = new Map(Object.entries(outputs).map(([name, array]) => [name, flat(array, shapes[name])]));
@@ -66,7 +68,8 @@ async function compiled(fn: StepFunction, data: CaseData): Promise<Ready> {
 const flat = (data: NumericArray, shape = [data.length]): Given => ({ shape, data: round(data) });
 
 /** tfjs on TensorFlow: all tensors live there, and a step ends when its first output has been read. */
-async function eagerly(fn: StepFunction, data: CaseData): Promise<Ready> {
+async function eagerly(fn: StepFunction, data: CaseData, before?: Case['before']): Promise<Ready> {
+  if (before) throw new Error('it is not asked to frame pictures');
   const engines = nativeEngines(threads);
   if (!engines.some(({ engine }) => engine !== null))
     throw new Error(engines.map(({ name, reason }) => `${name}: ${reason}`).join('; '));
@@ -145,8 +148,8 @@ interface Request {
 async function answer(request: Request): Promise<Record<string, unknown>> {
   if (request.do === 'prepare') {
     if (baseline === null) await warmUp();
-    const { fn } = await openCase(request.case, eager ? 1 : undefined);
-    ready = await (eager ? eagerly : compiled)(fn, readData(request.file));
+    const { fn, before } = await openCase(request.case, eager ? 1 : undefined);
+    ready = await (eager ? eagerly : compiled)(fn, readData(request.file), before);
     return ready.about;
   }
   if (request.do === 'check') {
@@ -163,8 +166,10 @@ async function answer(request: Request): Promise<Record<string, unknown>> {
   }
   if (request.do === 'memory') return { peakMB: Math.max(0, peakMB() - (baseline ?? 0)) };
   if (request.do === 'profile') {
-    const { fn } = await openCase(request.case);
-    return { opTypes: await opTypes(fn, signatureOf(readData(request.file)), readData(request.file), threads) };
+    const { fn, before } = await openCase(request.case);
+    const given = readData(request.file);
+    const data = before ? { ...given, inputs: before(given.inputs)() } : given;
+    return { opTypes: await opTypes(fn, signatureOf(data), data, threads) };
   }
   return {};
 }

@@ -7,9 +7,11 @@ import { defineCommand } from 'citty';
 import { wholeNumber } from '../arguments.ts';
 import { measureBuild } from '../bench/build.ts';
 import { CASES } from '../bench/cases.ts';
+import { evaluationText, measureEvaluation } from '../bench/evaluation.ts';
 import { type CaseResult, measureCase } from '../bench/measure.ts';
 import { findPeers, PEERS } from '../bench/peers.ts';
 import { buildText, caseText } from '../bench/report.ts';
+import { findHome } from '../home.ts';
 
 const PAIRS = { full: '20', quick: '3' };
 
@@ -27,6 +29,7 @@ export default defineCommand({
     pairs: { type: 'string', valueHint: 'N', description: `Interleaved pairs of runs per peer (${PAIRS.full})` },
     quick: { type: 'boolean', description: `${PAIRS.quick} pairs: a look, not a measurement` },
     build: { type: 'boolean', description: 'Instead, build ViT-L/14-336 + SD 2.1 at full size and run one step' },
+    eval: { type: 'boolean', description: 'Instead, evaluate the shipped encoder on every emoji suite' },
     json: { type: 'boolean', description: 'Print one JSON document' },
   },
   async run({ args }) {
@@ -38,6 +41,12 @@ export default defineCommand({
       const result = await measureBuild(threads, say);
       say('');
       console.log(json ? JSON.stringify({ threads, build: result }, null, 2) : buildText(result, threads));
+      return;
+    }
+    if (args.eval) {
+      const result = await measureEvaluation(findHome(), say);
+      say('');
+      console.log(json ? JSON.stringify({ evaluation: result }, null, 2) : evaluationText(result));
       return;
     }
     const pairs = wholeNumber('pairs', args.pairs ?? (args.quick ? PAIRS.quick : PAIRS.full), 1, 1000);

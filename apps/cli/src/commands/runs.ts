@@ -69,10 +69,10 @@ export default defineCommand({
   },
 });
 
-/** Tells of a run that is left out; the command ends with 1, since it did not do all. */
+/** Tells of a run that is left out; the command ends as one that met a fault of the user's, since it did not do all. */
 function complain(_run: string, error: FoveaError): void {
   console.error(error.message);
-  process.exitCode = 1;
+  process.exitCode = 2;
 }
 
 const ACTIONS = ['list', 'pause', 'resume', 'cancel', 'rank', 'rebuild', 'log'];

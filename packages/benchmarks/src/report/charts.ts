@@ -133,10 +133,12 @@ export function dotPlot(plot: {
   /** Values cannot lie outside. */
   bounds: readonly [number, number];
   width?: number;
+  /** Room for the labels. */
+  left?: number;
 }): Html {
-  const { width = 460, dots, guide } = plot;
+  const { width = 460, left = 70, dots, guide } = plot;
   const row = 23;
-  const box = { left: 70, right: 138, top: 4, bottom: 22 };
+  const box = { left, right: 138, top: 4, bottom: 22 };
   const height = box.top + dots.length * row + box.bottom;
   const axis = spanAxis(plot);
   const px = (x: number) =>

@@ -2,7 +2,7 @@
 // Only words and numbers; what is better or worse was decided in compare.ts.
 
 import { type JudgedComparison, PRIMARY, type RoleComparisons, type Verdict } from '../compare.ts';
-import { Z95 } from '../statistics.ts';
+import { detectableFromInterval } from '../metrics/power.ts';
 import { deltaBar } from './charts.ts';
 import {
   difference,
@@ -47,7 +47,10 @@ function primaryBlock(row: JudgedComparison | undefined): Html {
 
 /** The smallest true difference that such an interval would have excluded from 0 in four of five repetitions. */
 export function power(row: JudgedComparison): string {
-  const detectable = ((Z95 + 0.8416212) * (row.ci[1] - row.ci[0])) / (2 * Z95);
+  const detectable = detectableFromInterval(row.ci);
+  if (detectable === null) {
+    return `The two roles were right on the same ${row.n} items, so what difference such a comparison would have found cannot be told.`;
+  }
   const text = isShare(row.metric) ? `${fixed(100 * detectable, 1)} pp` : fixed(detectable, 3);
   return `With ${row.n} items a true difference of about ${text} would have been found in 80 % of repetitions; smaller ones may hide here.`;
 }
@@ -83,12 +86,12 @@ function line(row: JudgedComparison, adjusted: boolean, reach: number): Html {
     row.nDiscordant === null
       ? `<span class="quiet">n = ${row.n}</span>`
       : `${row.wins} / ${row.losses} <span class="quiet">of ${row.n}</span>`;
-  const holm = adjusted ? `<td class="num">${row.pAdjusted === null ? '–' : pValue(row.pAdjusted)}</td>` : '';
+  const holm = adjusted ? `<td class="num">${row.pAdjusted === null ? '–' : esc(pValue(row.pAdjusted))}</td>` : '';
   return (
     `<tr><th scope="row">${esc(splitName(row.suite, row.split, row.metric))}</th><td>${esc(metricName(row.metric))}</td>` +
     `<td class="num"><b>${difference(row.delta, row.metric)}</b> <span class="quiet">${differenceInterval(row.ci, row.metric)}</span></td>` +
     `<td>${deltaBar(row.delta, row.ci, reach, row.verdict)}</td><td class="num">${counts}</td>` +
-    `<td class="num">${pValue(row.p)}</td>${holm}<td>${pill(row.verdict)}</td></tr>`
+    `<td class="num">${esc(pValue(row.p))}</td>${holm}<td>${pill(row.verdict)}</td></tr>`
   );
 }
 

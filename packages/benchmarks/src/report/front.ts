@@ -1,6 +1,7 @@
 // The head of the report: what ran, the outcome in a few cards and one sentence, and how the numbers may be read. Every
 // word of the outcome is derived from the comparisons; nothing is promised that they do not say.
 
+import { stoppedBranches } from '../branch-gates.ts';
 import type { JudgedComparison, RoleComparisons } from '../compare.ts';
 import type { RunData } from '../run-data.ts';
 import { resultOf, type Scorecard } from '../scorecard.ts';
@@ -15,6 +16,7 @@ import {
   levelInterval,
   metricName,
   pValue,
+  roleClass,
   seconds,
   signed,
 } from './html.ts';
@@ -125,6 +127,16 @@ export function inShort(comparisons: RoleComparisons): Html {
       ),
     )}</p>`
   );
+}
+
+/** Branches that a gate ended, so that nobody takes their last scores for those of the whole plan. */
+export function stops(data: RunData): Html {
+  return stoppedBranches(data)
+    .map(
+      ({ role, rounds, planned, reason }) =>
+        `<p class="lead"><span class="key ${roleClass(role)}">${esc(role)}</span> was stopped after ${rounds} of ${planned} rounds: ${esc(reason)}.</p>`,
+    )
+    .join('');
 }
 
 export function howToRead(data: RunData, finals: Map<string, Scorecard>): Html {

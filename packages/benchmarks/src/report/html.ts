@@ -84,6 +84,7 @@ export function metricName(metric: string): string {
 /** A split in words; of a probe, what it reads. */
 export function splitName(suite: string, split: string, metric = ''): string {
   if (suite === 'probes') return `Probe · ${metric.slice(3)}`;
+  if (suite !== 'retention' && suite !== 'robustvqa') return `${suite} · ${split}`;
   const [head, style] = split.split(/\/(.*)/s);
   switch (head) {
     case 'id':

@@ -14,7 +14,8 @@ export function scoresSection(finals: Map<string, Scorecard>): Html {
   const keys: { suite: string; split: string }[] = [];
   for (const card of cards) {
     for (const { suite, split } of card.results) {
-      if (suite !== 'probes' && !keys.some((k) => k.suite === suite && k.split === split)) keys.push({ suite, split });
+      const isOwn = suite === 'retention' || suite === 'robustvqa';
+      if (isOwn && !keys.some((k) => k.suite === suite && k.split === split)) keys.push({ suite, split });
     }
   }
   keys.sort((a, b) => rank(a.split) - rank(b.split));

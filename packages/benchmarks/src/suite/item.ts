@@ -22,6 +22,8 @@ const picture = z.discriminatedUnion('kind', [
     sha256,
     width: side,
     height: side,
+    /** Side of the square of its middle that is shown, after the shorter edge was brought to 8 ⁄ 7 of that; see centreSquare. */
+    square: z.int().min(32).max(4096).optional(),
     corruption: corruption.optional(),
   }),
   z.strictObject({ kind: z.literal('scene'), scene: z.json(), corruption: corruption.optional() }),

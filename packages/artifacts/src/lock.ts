@@ -1,4 +1,4 @@
-// One process drives a run at a time: a lock file that appears by link(2), so that only one can make it, and that names
+// One process drives a run, or writes an evaluation, at a time: a lock file that appears by link(2), so that only one can make it, and that names
 // its owner, so that a dead owner's lock is taken over. Owners on other machines count as dead when they stop touching it.
 
 import { randomUUID } from 'node:crypto';

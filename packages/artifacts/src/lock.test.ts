@@ -1,11 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { typescriptFlags } from './engine-process.ts';
 import { type FileLock, isLocked, takeLock } from './lock.ts';
+
+const TYPESCRIPT = ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href];
 
 let dir: string;
 let file: string;
@@ -22,7 +25,7 @@ async function otherProcess(): Promise<{ said: string; kill: () => Promise<unkno
     const lock = await takeLock(${JSON.stringify(file)});
     console.log('release' in lock ? 'held' : 'refused');
     setInterval(() => {}, 1000);`;
-  const child = spawn(process.execPath, [...typescriptFlags(), '--input-type=module', '-e', script], {
+  const child = spawn(process.execPath, [...TYPESCRIPT, '--input-type=module', '-e', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [chunk] = await once(child.stdout, 'data');
