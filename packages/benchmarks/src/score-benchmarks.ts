@@ -9,6 +9,7 @@ import { readJudgedRun } from './judging/read-judged-run.ts';
 import { suiteKind } from './judging/registry.ts';
 import { holdRunFolder, openRunFolder, runDocument } from './judging/run-folder.ts';
 import { keyParts } from './judging/run-key.ts';
+import { foilRefusal } from './kinds/build-robustvqa.ts';
 import type { BenchmarkCard, Scorecard, ScoreResult } from './scorecard.ts';
 import type { RunOptions } from './scoring.ts';
 import type { Subject } from './subjects/subject.ts';
@@ -24,8 +25,13 @@ export interface BenchmarksRequest extends RunOptions {
   now(): Date;
 }
 
-/** The first that answers a suite, or why none does. */
+/** The first that answers a suite, or why none does. An encoder is not asked what it chose the wrong names of. */
 export function choose(subjects: readonly Subject[], suite: Suite): Subject | { refusal: string } {
+  const { checkpoint, weights, files } = subjects[0].identity;
+  const ids = [checkpoint, weights, files].filter((id) => typeof id === 'string');
+  const { source } = suite.manifest;
+  const why = foilRefusal(source, ids) ?? foilRefusal({ foil: source.filterModel ?? null }, ids);
+  if (why !== null) return { refusal: why };
   const refusals = subjects.map((subject) => subject.refuses(suite));
   const at = refusals.indexOf(null);
   return at < 0 ? { refusal: refusals.filter((why) => why !== null).join(' ') } : subjects[at];

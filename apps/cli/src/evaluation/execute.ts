@@ -5,6 +5,7 @@ import path from 'node:path';
 import {
   type Answering,
   type Asked,
+  choose,
   type EvaluateOptions,
   evaluate,
   holdRunFolder,
@@ -19,7 +20,7 @@ import {
 import { findCheckpoint } from '../checkpoints.ts';
 import { type Home, openHomeStore } from '../home.ts';
 import type { EvalRequest } from './request.ts';
-import { choose, openSubjects } from './subjects.ts';
+import { openSubjects } from './subjects.ts';
 import { openSuites } from './suites.ts';
 
 export interface Wishes extends ScoringOptions {

@@ -2,21 +2,23 @@
 // language model. Its identity says what its answers depend on, by hashes.
 
 import { readdir } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import path from 'node:path';
 import { BUILTIN, checkpointWeights, EncoderSubject, preprocessingOf, readWeightFile } from '@fovea/alignment';
-import { FoveaError, type Framing, fileHash, sha256Hex } from '@fovea/artifacts';
+import { FoveaError, fileHash, sha256Hex } from '@fovea/artifacts';
 import {
   answersSubject,
+  asItIs,
+  BATCH,
   blindSubject,
+  COMPUTED,
   detectorSubject,
   encoderSubject,
-  foilRefusal,
   type JudgedEncoder,
+  judgedOf,
   languageModelSubject,
+  openCheckpoint as openRunCheckpoint,
   probeSubject,
   type Subject,
-  type Suite,
   serverSubject,
 } from '@fovea/benchmarks/judging';
 import { loadRecipe } from '@fovea/recipe';
@@ -85,18 +87,6 @@ function subjectsOf(judged: JudgedEncoder, as: EvalRequest['as']): Subject[] {
   return as === 'blind' ? both.map(blindSubject) : both;
 }
 
-/** The first that answers a suite, or why none does. */
-export function choose(subjects: readonly Subject[], suite: Suite): Subject | { refusal: string } {
-  const { checkpoint, weights, files } = subjects[0].identity;
-  const ids = [checkpoint, weights, files].filter((id) => typeof id === 'string');
-  const { source } = suite.manifest;
-  const why = foilRefusal(source, ids) ?? foilRefusal({ foil: source.filterModel ?? null }, ids);
-  if (why !== null) return { refusal: why };
-  const refusals = subjects.map((subject) => subject.refuses(suite));
-  const at = refusals.indexOf(null);
-  return at < 0 ? { refusal: refusals.filter((why) => why !== null).join(' ') } : subjects[at];
-}
-
 export type Encoding = Extract<SubjectRequest, { from: 'checkpoint' | 'builtin' | 'encoder' }>;
 
 /** What a user calls an encoder: shipped weights, or a checkpoint by id, role or `latest`. */
@@ -121,13 +111,6 @@ export interface OpenEncoder {
   dispose(): Promise<void>;
 }
 
-const engine = createRequire(createRequire(import.meta.url).resolve('@fovea/tensor'))('onnxruntime-node/package.json');
-const COMPUTED = { engine: `onnxruntime-node ${(engine as { version: string }).version}`, dtype: 'float32' };
-/** Texts come from a suite as they are to be read. */
-const asItIs = (text: string): string => text;
-/** As many pictures as an evaluation shows at once. */
-const BATCH = 64;
-
 async function openCheckpoint(
   home: Home,
   { id, run }: Extract<SubjectRequest, { from: 'checkpoint' }>,
@@ -137,26 +120,12 @@ async function openCheckpoint(
   const found = await findCheckpoint(store, id, run);
   const { recipe, recipeDir, sources } = found.run;
   const file = await checkpointWeights(store, found.id, recipe);
-  const subject = await EncoderSubject.open(file, recipe, recipeDir, { device, prompt: asItIs, batch: BATCH });
-  const { kind } = recipe.encoder;
-  const framing = await framingOf(recipe.encoder, recipeDir);
-  const { from: _from, ...encoder } = recipe.encoder as { from?: string };
-  const identity = {
-    ...COMPUTED,
-    device,
-    checkpoint: found.id,
-    encoder: { ...encoder, kind },
-    files: sources?.['encoder.from'] ?? null,
-  };
-  return { judged: judgedOf(subject, identity, framing), title: titleOf(found), dispose: () => subject.dispose() };
+  const opened = await openRunCheckpoint({ file, checkpoint: found.id, recipe, recipeDir, sources, device });
+  return { ...opened, title: titleOf(found) };
 }
 
 const titleOf = ({ id, role, run }: FoundCheckpoint): string =>
   `checkpoint ${id.slice(0, 12)}, ${role} of run ${run.id}`;
-
-async function framingOf(encoder: { kind: string; from?: string }, recipeDir: string): Promise<Framing | null> {
-  return encoder.kind === 'pretrained' ? preprocessingOf(path.resolve(recipeDir, encoder.from as string)) : null;
-}
 
 /** Weights that ship with Fovea, under the recipe that made them. */
 async function openBuiltin(weights: string, device: Device): Promise<OpenEncoder> {
@@ -185,14 +154,4 @@ async function filesHash(folder: string, cacheDir: string): Promise<string> {
   const hashes: string[] = [];
   for (const name of names) hashes.push(`${name} ${await fileHash(path.join(folder, name), cacheDir)}`);
   return sha256Hex(hashes.join('\n'));
-}
-
-function judgedOf(subject: EncoderSubject, identity: Record<string, unknown>, framing: Framing | null): JudgedEncoder {
-  const own = framing && {
-    resize: framing.resize,
-    resample: framing.resample,
-    crop: framing.crop,
-    cropRounding: framing.cropRounding,
-  };
-  return { encoder: subject, identity, imageSize: subject.imageSize, framing: own, logitScale: subject.logitScale };
 }

@@ -3,17 +3,11 @@
 
 import { access } from 'node:fs/promises';
 import path from 'node:path';
-import { BUILTIN, EncoderSubject, FOIL, readWeightFile } from '@fovea/alignment';
-import { FoveaError, fileHash } from '@fovea/artifacts';
-import { corrupt, emojiTwins, limited, readSuite, type Suite, suiteOf, twinReader } from '@fovea/benchmarks/judging';
-import { isEmojiWorld, openDataset } from '@fovea/data';
-import { loadRecipe, type Recipe } from '@fovea/recipe';
+import { FoveaError } from '@fovea/artifacts';
+import { ALL_TWINS, emojiTwins, limited, readSuite, type Suite, Twins } from '@fovea/benchmarks/judging';
+import type { Recipe } from '@fovea/recipe';
 import type { Home } from '../home.ts';
 import type { EvalRequest } from './request.ts';
-
-/** Stands for all twins. */
-export const ALL_TWINS = 'emoji';
-const DEFAULT_WORLD = 'emoji';
 
 export const twinNames = (): string[] => Object.keys(emojiTwins);
 
@@ -27,7 +21,7 @@ export async function openSuites(
   let twins: Twins | null = null;
   try {
     for (const name of suites) {
-      if (name in emojiTwins) twins ??= await Twins.open(home, data);
+      if (name in emojiTwins) twins ??= await Twins.open(home.cacheDir, data);
       const suite =
         name in emojiTwins ? await twins!.build(name) : await readSuite(name, { images: images ?? undefined });
       opened.push(limit === null ? suite : limited(suite, limit, seed));
@@ -55,36 +49,4 @@ export async function nameSuites(text: string, fromUser: (given: string) => stri
     named.push(isFolder ? folder : name);
   }
   return named;
-}
-
-/** The world that twins are drawn in, and the encoder that chooses wrong names, where it knows the world's. */
-class Twins {
-  readonly #world: Parameters<typeof twinReader>[0];
-  readonly #foil: { encoder: EncoderSubject; id: string } | null;
-
-  private constructor(world: Parameters<typeof twinReader>[0], foil: { encoder: EncoderSubject; id: string } | null) {
-    this.#world = world;
-    this.#foil = foil;
-  }
-
-  static async open(home: Home, given: Recipe['data'] | null): Promise<Twins> {
-    const { recipe, recipeDir } = await loadRecipe(DEFAULT_WORLD);
-    const config = given?.kind === 'emoji-world' ? given : recipe.data;
-    const world = await openDataset(config, { recipeDir, cacheDir: home.cacheDir, seed: 0 });
-    if (!isEmojiWorld(world)) throw new Error(`The recipe ${DEFAULT_WORLD} has no emoji world.`);
-    const foilRecipe = await loadRecipe('emoji-foil');
-    const encoder = await EncoderSubject.open(await readWeightFile(FOIL, ''), foilRecipe.recipe, '');
-    const fits = encoder.imageSize === world.imageSize && encoder.unreadable(world.classes).length === 0;
-    if (fits) return new Twins(world, { encoder, id: await fileHash(BUILTIN[FOIL], home.cacheDir) });
-    await encoder.dispose();
-    return new Twins(world, null);
-  }
-
-  async build(name: string): Promise<Suite> {
-    return suiteOf(await emojiTwins[name](this.#world, { foil: this.#foil }), twinReader(this.#world, corrupt));
-  }
-
-  async close(): Promise<void> {
-    await this.#foil?.encoder.dispose();
-  }
 }

@@ -14,7 +14,7 @@ export { detectorSubject } from '../subjects/detector.ts';
 export { encoderSubject } from '../subjects/encoder.ts';
 export type { JudgedEncoder } from '../subjects/features.ts';
 export { languageModelSubject } from '../subjects/language-model.ts';
-export { asItIs, COMPUTED, judgedOf, openCheckpoint } from '../subjects/open-checkpoint.ts';
+export { asItIs, BATCH, COMPUTED, judgedOf, openCheckpoint } from '../subjects/open-checkpoint.ts';
 export { serverSubject } from '../subjects/openai.ts';
 export { probeSubject } from '../subjects/probe.ts';
 export type { Subject } from '../subjects/subject.ts';

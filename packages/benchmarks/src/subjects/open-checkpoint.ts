@@ -16,6 +16,9 @@ export const COMPUTED = { engine: `onnxruntime-node ${(runtime as { version: str
 /** Texts come from a suite as they are to be read. */
 export const asItIs = (text: string): string => text;
 
+/** As many pictures as an evaluation shows at once. */
+export const BATCH = 64;
+
 export interface CheckpointRequest {
   file: WeightFile;
   /** Its id. */
@@ -32,7 +35,7 @@ export async function openCheckpoint(
   request: CheckpointRequest,
 ): Promise<{ judged: JudgedEncoder; dispose(): Promise<void> }> {
   const { file, checkpoint, recipe, recipeDir, sources, device } = request;
-  const subject = await EncoderSubject.open(file, recipe, recipeDir, { device, prompt: asItIs });
+  const subject = await EncoderSubject.open(file, recipe, recipeDir, { device, prompt: asItIs, batch: BATCH });
   const framing =
     recipe.encoder.kind === 'pretrained' ? await preprocessingOf(path.resolve(recipeDir, recipe.encoder.from)) : null;
   const { from: _from, ...encoder } = recipe.encoder as { from?: string };

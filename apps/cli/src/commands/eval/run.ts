@@ -3,6 +3,7 @@
 
 import { FoveaError } from '@fovea/artifacts';
 import { SUITES } from '@fovea/benchmarks';
+import { ALL_TWINS } from '@fovea/benchmarks/judging';
 import { DEVICES } from '@fovea/tensor';
 import { defineCommand } from 'citty';
 import { wholeNumber } from '../../arguments.ts';
@@ -13,7 +14,7 @@ import { scoreRecipeSuites } from '../../evaluation/recipe-suites.ts';
 import { type EvalRequest, fromUser, ROLES_OF_SUBJECT, type SubjectRequest } from '../../evaluation/request.ts';
 import { evalsFolder, scoringArgs, scoringWishes } from '../../evaluation/scoring-args.ts';
 import { encodingOf, isAddress } from '../../evaluation/subjects.ts';
-import { ALL_TWINS, nameSuites } from '../../evaluation/suites.ts';
+import { nameSuites } from '../../evaluation/suites.ts';
 import { findHome, type Home } from '../../home.ts';
 
 export default defineCommand({
