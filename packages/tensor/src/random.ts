@@ -69,14 +69,19 @@ export interface Rng {
 
 /** Opens the draws of one sample. `seed`, `step` and `index` are non-negative integers below 2³². */
 export function philox(seed: number, stream: string, step = 0, index = 0): Rng {
-  const key = [seed >>> 0, streamKey(stream)];
+  const key = streamKey(stream);
+  const drawn = new Uint32Array(4);
   let block = 0;
-  let drawn: number[] = [];
+  let next = 4;
   let spare: number | null = null;
   const rng: Rng = {
     uint32() {
-      if (drawn.length === 0) drawn = philox4x32([block++, index >>> 0, step >>> 0, 0], key).reverse();
-      return drawn.pop() as number;
+      if (next === 4) {
+        philoxInto(block++, index >>> 0, step >>> 0, 0, seed >>> 0, key);
+        drawn.set(words);
+        next = 0;
+      }
+      return drawn[next++];
     },
     uniform: () => (rng.uint32() >>> 8) / 0x1000000,
     between: (low, high) => low + (high - low) * rng.uniform(),
