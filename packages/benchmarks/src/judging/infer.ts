@@ -2,8 +2,8 @@
 // are read a chunk ahead, each once a chunk; a picture that cannot be read is an error row, and the rest goes on.
 
 import { setTimeout as sleepFor } from 'node:timers/promises';
-import { canonicalJson, isUserError, sha256Hex } from '@fovea/artifacts';
-import type { Rgb8 } from '@fovea/data';
+import { canonicalJson, isUserError } from '@fovea/artifacts';
+import { pixelKey } from '../subjects/features.ts';
 import type { Request, Shown, Subject, SubjectRun } from '../subjects/subject.ts';
 import type { Item, PictureRef } from '../suite/item.ts';
 import { inLanes } from '../suite/safe-files.ts';
@@ -98,7 +98,7 @@ async function loadPictures(suite: Suite, chunk: readonly Item[], options: Infer
         return suite.read(ref);
       };
       const pixels = await withRetries(options, read);
-      return [name, { key: keyOf(pixels), pixels }];
+      return [name, { key: pixelKey(pixels), pixels }];
     } catch (error) {
       if (options.signal?.aborted) throw error;
       return [name, { fault: (error as Error).message, attempts }];
@@ -106,9 +106,6 @@ async function loadPictures(suite: Suite, chunk: readonly Item[], options: Infer
   };
   return new Map(await inLanes([...refs], options.lanes ?? 4, load));
 }
-
-/** Equal keys are equal pixels, whatever suite, file or drawing they came from. */
-const keyOf = ({ width, height, data }: Rgb8): string => `${width}x${height}:${sha256Hex(data)}`;
 
 /** Repeats what failed for a reason that may pass; what a person must mend is final at once. */
 async function withRetries<T>(options: InferOptions, action: () => Promise<T>): Promise<T> {
