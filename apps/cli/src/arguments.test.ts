@@ -39,6 +39,14 @@ test('as many positional arguments as there are', () => {
   expect(() => checkArguments('eval', ['abc', 'def'], eval_)).toThrow(/takes no argument "def"/);
 });
 
+test('a place that must be filled is asked for', () => {
+  const report = { folder: { type: 'positional', required: true, description: 'Folder of the evaluation' } } as const;
+  expect(() => checkArguments('eval report', [], report)).toThrow(
+    new FoveaError('`fovea eval report` needs FOLDER: folder of the evaluation.'),
+  );
+  expect(checkArguments('eval report', ['x'], report)).toEqual(['x']);
+});
+
 test.each([['-1'], ['1.5'], ['x'], [''], ['1e3'], ['4294967296']])('%j is no seed', (text) => {
   expect(() => wholeNumber('seed', text, 0, 2 ** 32 - 1)).toThrow(/--seed takes a whole number from 0 to 4294967295/);
 });

@@ -11,7 +11,8 @@ export type FlagDef = ArgDef & { optionalValue?: boolean; multiple?: boolean };
 export function checkArguments(command: string, rawArgs: readonly string[], args: ArgsDef): string[] {
   const out: string[] = [];
   const several = new Map<string, string[]>();
-  let positionals = Object.values(args).filter((def) => def.type === 'positional').length;
+  const places = Object.entries(args).filter(([, def]) => def.type === 'positional');
+  let positionals = places.length;
   for (let i = 0; i < rawArgs.length; i++) {
     const token = rawArgs[i];
     if (!token.startsWith('-') || token === '-') {
@@ -35,6 +36,15 @@ export function checkArguments(command: string, rawArgs: readonly string[], args
       throw new FoveaError(`The flag ${flag} of \`fovea ${command}\` needs a value: ${flag} ${hint(name, def)}.`);
     if ((def as FlagDef).multiple) several.set(name, [...(several.get(name) ?? []), value ?? '']);
     else out.push(`--${name}=${value ?? ''}`);
+  }
+  const missing = places
+    .slice(places.length - positionals)
+    .find(([, { required, default: own }]) => required && own === undefined);
+  if (missing) {
+    const [name, { description }] = missing;
+    throw new FoveaError(
+      `\`fovea ${command}\` needs ${name.toUpperCase()}${description ? `: ${description.charAt(0).toLowerCase()}${description.slice(1)}` : ''}.`,
+    );
   }
   return [...out, ...[...several].map(([name, values]) => `--${name}=${values.join(BETWEEN)}`)];
 }

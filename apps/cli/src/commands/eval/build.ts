@@ -8,6 +8,7 @@ import { BUILDERS, type FilterModel, writeSuite } from '@fovea/benchmarks/judgin
 import { parseMapping, setField } from '@fovea/recipe';
 import { type ArgsDef, defineCommand } from 'citty';
 import { listOf } from '../../arguments.ts';
+import { knownOptions } from '../../evaluation/known-options.ts';
 import { fromUser } from '../../evaluation/request.ts';
 import { encodingOf, type OpenEncoder, openEncoder, weightsId } from '../../evaluation/subjects.ts';
 import { findHome, shown } from '../../home.ts';
@@ -54,7 +55,7 @@ export default defineCommand({
       const [issue] = parsed.error.issues;
       const where = issue.path.join('.') || 'its top';
       throw new FoveaError(
-        `The options of \`fovea eval build ${args.kind}\` are not right at ${where}: ${issue.message}.`,
+        `The options of \`fovea eval build ${args.kind}\` are not right at ${where}: ${issue.message}; there are ${knownOptions(schema, issue.path).join(', ')}.`,
       );
     }
     const out = args.out === undefined ? null : fromUser(args.out);
