@@ -388,6 +388,27 @@ test('a score that its worker called stale is queued anew, but not for ever', as
   expect(await one.reconcile()).toMatchObject({ state: 'failed', message: expect.stringContaining('version 1') });
 });
 
+test('a coordinator that comes second leaves the round of the first whole', async () => {
+  let isFirst = true;
+  /** Another coordinator queues the round between this one's look and its deed. */
+  class Overtaken extends JobBook {
+    override async find(data: JobData) {
+      const found = await super.find(data);
+      if (isFirst) {
+        isFirst = false;
+        await planner().reconcile();
+      }
+      return found;
+    }
+  }
+  const overtaken = new Overtaken(fleet, () => undefined);
+  open.push(overtaken);
+  await planner({ book: overtaken }).reconcile();
+  expect(await ids('train')).toEqual(['merge-trunk-0', 'shard-trunk-0-0']);
+  const merge = await queues.train.getJob(idOf('merge-trunk-0'));
+  expect(await merge?.getState()).toBe('waiting-children');
+});
+
 test('a shard that its worker called stale is queued anew, with the merge that failed with it', async () => {
   const one = planner();
   await one.reconcile();

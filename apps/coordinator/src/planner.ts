@@ -214,11 +214,6 @@ export class Planner {
 
   async #addRound({ order }: NextRound, merge: JobDataOf<'merge'>, shards: JobDataOf<'shard'>[]): Promise<void> {
     const { book, priority } = this.#options;
-    // What is left of an earlier flow: its merge is gone, so nobody waits for these.
-    for (const shard of shards) {
-      const left = await book.find(shard);
-      if (left) await book.remove(left);
-    }
     await book.addRound(this.#pool('train'), merge, shards, jobPriority(priority, order + 1));
     await faultPoint('plan-queued');
   }

@@ -25,6 +25,7 @@ import {
   shardRecordSchema,
   shardRef,
   shardsRef,
+  stale,
   type TrainRequest,
   type TrainResult,
   throttled,
@@ -155,7 +156,8 @@ async function shardsOf(store: Store, run: RunRecord, { round, base, shards: of 
   }
   const quorum = Math.min(run.recipe.shards.quorum ?? of, of);
   if (found.length < quorum)
-    throw new Error(
+    // Where none of them failed, the merge was queued without them.
+    throw stale(
       `round ${round.round} of ${round.track} has ${found.length} of its ${of} shards, fewer than the quorum of ${quorum}`,
     );
   return found;

@@ -34,8 +34,8 @@ export const keys = {
   worker: (prefix: string, name: string) => `${prefix}:worker:${name}`,
   /** Channel of {@link ControlMessage}s. */
   control: (prefix: string) => `${prefix}:control`,
-  /** Who coordinates now; runs out. */
-  coordinator: (prefix: string) => `${prefix}:coordinator`,
+  /** Held by the coordinator that queues a round, so that another does not take half of it away; runs out. */
+  adding: (prefix: string, merge: string) => `${prefix}:adding:${merge}`,
 };
 
 /**

@@ -1,6 +1,7 @@
 // Where each job of a fleet is: the queues by name, and per run a list of its jobs, so that a job is found by its id
 // whatever queue it was put into and a run's jobs can be taken away together.
 
+import { randomUUID } from 'node:crypto';
 import type { FlowProducer, Job, Queue } from 'bullmq';
 import { bullmq } from './bullmq.ts';
 import { type Fleet, keys } from './fleet.ts';
@@ -42,6 +43,9 @@ for i = 1, #jobs, 2 do
 end
 return jobs`;
 
+/** Longer than queueing a round takes, and short beside the pause after a coordinator was killed in it. */
+const ADDING_MS = 3000;
+
 export class JobBook {
   readonly #fleet: Fleet;
   readonly #queues = new Map<string, Queue>();
@@ -64,13 +68,26 @@ export class JobBook {
     return queue;
   }
 
-  /** Queues a round's merge and shards. */
+  /** Queues a round's merge and shards, once, however many coordinators want to at the same time. */
   async addRound(pool: Pool, merge: JobDataOf<'merge'>, shards: JobDataOf<'shard'>[], priority: number): Promise<void> {
-    const name = queueOf(pool);
-    await this.#clear(name, merge);
-    for (const shard of shards) await this.#clear(name, shard, this.queue(name).toKey(jobId(merge)));
-    await this.#note(name, merge.run, [merge, ...shards].map(jobId));
-    await this.#flows.add(roundFlow(name, merge, shards, priority));
+    const { redis, prefix } = this.#fleet;
+    const [key, mine] = [keys.adding(prefix, jobId(merge)), randomUUID()];
+    if ((await redis.set(key, mine, 'PX', ADDING_MS, 'NX')) === null) return;
+    try {
+      // Somebody else queued it since we looked: what is there is theirs, and nothing left over.
+      if (await this.find(merge)) return;
+      for (const shard of shards) {
+        const left = await this.find(shard);
+        if (left) await this.remove(left);
+      }
+      const name = queueOf(pool);
+      await this.#clear(name, merge);
+      for (const shard of shards) await this.#clear(name, shard, this.queue(name).toKey(jobId(merge)));
+      await this.#note(name, merge.run, [merge, ...shards].map(jobId));
+      await this.#flows.add(roundFlow(name, merge, shards, priority));
+    } finally {
+      if ((await redis.get(key)) === mine) await redis.del(key);
+    }
   }
 
   async add(pool: Pool, data: JobData, priority: number): Promise<void> {

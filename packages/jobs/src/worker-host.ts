@@ -48,6 +48,9 @@ const USER_ERROR = 'FoveaError: ';
 /** A job that is of no use any more; no fault of anybody. */
 const STALE = 'Stale: ';
 
+/** What a processor throws to end a job that is of no use: it is queued anew where it is still wanted. */
+export const stale = (message: string): Error => new (bullmq().UnrecoverableError)(`${STALE}${message}`);
+
 /** Reads a job's failure back. */
 export function failureOf(reason: string): { message: string; user: boolean; stale: boolean } {
   const user = reason.startsWith(USER_ERROR);
