@@ -13,7 +13,14 @@ import { processes } from '../../apps/cli/test-fixtures/cli.ts';
 import { TestFleet } from '../../apps/cli/test-fixtures/fleet.ts';
 import { faultsOfRounds, faultsOfScores, leftJobs } from './invariants.ts';
 
-const two = { min: 2, max: 2, quorum: null, deadline: null, outer: { kind: 'average' }, delta: 'fp32' } as const;
+const two = {
+  min: 2,
+  max: 2,
+  quorum: null,
+  deadline: null,
+  outer: { kind: 'average', lrScale: 'linear' },
+  delta: 'fp32',
+} as const;
 const engine = { device: 'cpu', precision: 'fp32', memory: 0, hangTimeout: 4 } as const;
 /** The recipes that are disturbed: uncut, cut into two shards, and a longer one of each. */
 export type Kind = 'one' | 'two' | 'long' | 'long-two';

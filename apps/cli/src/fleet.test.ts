@@ -146,7 +146,14 @@ test('a cancelled run ends while an engine is frozen in it', async () => {
 }, 90_000);
 
 test('a run of several shards ends the same whoever computes them, and its rounds name their moments', async () => {
-  const shards = { min: 2, max: 2, quorum: null, deadline: null, outer: { kind: 'average' }, delta: 'fp32' } as const;
+  const shards = {
+    min: 2,
+    max: 2,
+    quorum: null,
+    deadline: null,
+    outer: { kind: 'average', lrScale: 'linear' },
+    delta: 'fp32',
+  } as const;
   const one = await fleet.submit({ shards });
   await fleet.reaches(one, 'completed');
   fleet.home.fault('at-shard-computed', 'kill');

@@ -1,7 +1,7 @@
 // The outer optimiser against numbers worked out by hand.
 
 import { describe, expect, it } from 'vitest';
-import { average, nesterov } from './outer.ts';
+import { average, nesterov, shardRate } from './outer.ts';
 
 const floats = (...values: number[]) => Float32Array.from(values);
 
@@ -36,4 +36,11 @@ describe('outer optimisers', () => {
       a.update(floats(1, 2), delta, a.init(2)).parameter,
     );
   });
+});
+
+it('a shard of an average takes longer steps, since its mean with K others goes a K-th of the way', () => {
+  const rate = (lrScale: 'linear' | 'sqrt' | 'none', of: number) => shardRate({ kind: 'average', lrScale }, of);
+  expect([rate('linear', 4), rate('sqrt', 4), rate('none', 4)]).toEqual([4, 2, 1]);
+  expect([rate('linear', 1), rate('sqrt', 1)]).toEqual([1, 1]);
+  expect(shardRate({ kind: 'nesterov', lr: 0.7, momentum: 0.9 }, 4)).toBe(1);
 });

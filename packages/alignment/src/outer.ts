@@ -35,5 +35,11 @@ export const nesterov = ({ lr, momentum }: { lr: number; momentum: number }): Ou
   },
 });
 
+/** What a shard's learning rate is multiplied by, beside a round that is not cut. */
+export function shardRate(outer: Recipe['shards']['outer'], of: number): number {
+  const scale = outer.kind === 'average' ? outer.lrScale : 'none';
+  return scale === 'linear' ? of : scale === 'sqrt' ? Math.sqrt(of) : 1;
+}
+
 export const outerOf = (config: Recipe['shards']['outer']): OuterOptimiser =>
   config.kind === 'nesterov' ? nesterov(config) : average();

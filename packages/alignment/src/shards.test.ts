@@ -231,7 +231,10 @@ describe('a merge', () => {
       { stage: 'projector', ...sgd, batch, steps, roundSteps: steps },
       STAGES[2],
     ];
-    const [whole, cut] = [recipeOf(stages(8, 1)), fleet({ max: 1 }, stages(4, 2))];
+    const [whole, cut] = [
+      recipeOf(stages(8, 1)),
+      fleet({ max: 1, outer: { kind: 'average', lrScale: 'none' } }, stages(4, 2)),
+    ];
     const base = (await chainOf(recipeOf([STAGES[0], STAGES[1], STAGES[2]])))[2];
     const at = (recipe: Recipe, runId: string) => ({
       runId,

@@ -32,6 +32,8 @@ export interface StepsRequest {
   numbers: readonly number[];
   /** Updates that the moments had taken before the first of them. */
   updates: number;
+  /** What the learning rate is multiplied by. */
+  rate: number;
   report: Report;
   signal: AbortSignal;
   /** Milliseconds. */
@@ -45,7 +47,7 @@ const PROGRESS_MS = 400;
 
 /** Takes the steps that are not yet done, and adds them to `done`. */
 export async function takeSteps(request: StepsRequest, done: StepsDone): Promise<void> {
-  const { program, context, dataset, numbers, updates, report, signal, now, onStop, explain } = request;
+  const { program, context, dataset, numbers, updates, rate, report, signal, now, onStop, explain } = request;
   const { recipe, stage, networks } = context;
   const taken = done.loss.length;
   const before = done.seconds;
@@ -67,7 +69,8 @@ export async function takeSteps(request: StepsRequest, done: StepsDone): Promise
     }
     const batch = (await next) as Record<string, NumericArray>;
     next = i + 1 < numbers.length ? batchOf(i + 1) : null;
-    const out = await program.run({ ...batch, scalars: stepScalars(numbers[i], stage.steps, stage, updates + i) });
+    const scaled = { ...stage, lr: rate * stage.lr };
+    const out = await program.run({ ...batch, scalars: stepScalars(numbers[i], stage.steps, scaled, updates + i) });
     if (!Number.isFinite(out.health[0])) {
       await program.settle();
       // In fp16 an overflowing gradient is the scale's to mend; a loss that overflows is not.

@@ -9,6 +9,7 @@ import { Branch, branchKey } from './branch.ts';
 import { encodeLatents } from './latents.ts';
 import { mergeRound } from './merge-round.ts';
 import { openNetworks } from './networks.ts';
+import { shardRate } from './outer.ts';
 import { readPartial, writePartial } from './partial.ts';
 import {
   type DeltaResult,
@@ -118,9 +119,10 @@ export class Trainer {
       program.setState(Object.fromEntries(Object.entries(stopped.state).map(([name, { data }]) => [name, data])));
     const done = stopped?.done ?? noSteps();
     const numbers = stepsOf(round, shard);
+    const rate = shardRate(recipe.shards.outer, shard.of);
     await takeSteps(
       {
-        ...{ program, context, dataset, numbers, updates: start.updates, report, signal, now },
+        ...{ program, context, dataset, numbers, updates: start.updates, rate, report, signal, now },
         onStop: async () => writePartial(store, request, { done, state: await settled() }),
         explain: (step, batch) => branch.explain(step, batch, base, dataset),
       },

@@ -37,7 +37,7 @@ describe('shards and keep', () => {
       max: 1,
       quorum: null,
       deadline: null,
-      outer: { kind: 'average' },
+      outer: { kind: 'average', lrScale: 'linear' },
       delta: 'fp32',
     });
     expect(keep).toEqual({ last: null, best: true, every: null });

@@ -9,7 +9,14 @@ const fraction = z.number().min(0).max(1);
 /** How the next checkpoint is made of the shards' mean move: see `outer.ts` of @fovea/alignment. */
 const outer = z.discriminatedUnion('kind', [
   /** The mean of the shards' weights. */
-  z.strictObject({ kind: z.literal('average') }),
+  z.strictObject({
+    kind: z.literal('average'),
+    /**
+     * What the learning rate of a shard is multiplied by where a round is cut into K: each takes a K-th of the steps, so that
+     * their mean goes a K-th of the way. `linear`: K (Goyal et al. 2017, arXiv 1706.02677), `sqrt`: its root, `none`: 1.
+     */
+    lrScale: z.enum(['linear', 'sqrt', 'none']).default('linear'),
+  }),
   /** SGD with Nesterov momentum on the mean move (DiLoCo, arXiv 2311.08105). */
   z.strictObject({
     kind: z.literal('nesterov'),
@@ -32,7 +39,7 @@ export const shards = z
     quorum: count.nullable().default(null),
     /** Seconds after a round's first shard is done at which the late ones are left out; null waits for them. */
     deadline: z.number().positive().nullable().default(null),
-    outer: outer.default({ kind: 'average' }),
+    outer: outer.default({ kind: 'average', lrScale: 'linear' }),
     /**
      * How a shard's move is sent: 4 bytes a parameter, 2, or 1 with a scale per row. What a code rounds away is kept by the
      * shard and sent with its next move.
