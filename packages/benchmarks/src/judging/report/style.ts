@@ -21,6 +21,8 @@ svg .gap { stroke: var(--role); stroke-width: 1.4; stroke-dasharray: 2 2; }
 .gates li { margin: 8px 0; }
 .card .big { white-space: normal; }
 .card .big .quiet { font-size: 13px; font-weight: 400; }
+/* A drawing alone does not fill the page. */
+.pair > :only-child { max-width: 560px; }
 h1 .key::before { width: 14px; height: 14px; }
 ul { padding-left: 20px; }
 li { margin: 3px 0; }

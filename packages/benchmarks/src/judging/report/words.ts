@@ -79,6 +79,7 @@ const HEADLINES = [
   'f1',
   'top-1',
   'top1',
+  'mean-recall',
   'recall-at-1',
   'chair-s',
   'recall',
@@ -96,10 +97,11 @@ const rank = (metric: string): number => {
 /** A split that stands for itself, not for a part such as `pattern/…` or captions cut short. */
 const isWhole = ({ split }: Result): boolean => !split.includes('/');
 
-/** The number that stands for a suite on a card. */
+/** The number that stands for a suite on a card; of a split before its unfiltered twin. */
 export function headline({ results }: JudgedSuite): Result | null {
   const whole = results.filter((result) => isWhole(result) && result.value !== null);
-  const sorted = [...whole].sort((a, b) => rank(a.metric) - rank(b.metric));
+  const beside = ({ split }: Result) => Number(split.endsWith('-unfiltered'));
+  const sorted = [...whole].sort((a, b) => rank(a.metric) - rank(b.metric) || beside(a) - beside(b));
   return sorted[0] ?? results[0] ?? null;
 }
 
