@@ -8,6 +8,7 @@ import { emojiChair } from './chair.ts';
 import { emojiClassify, emojiCorruptions, emojiCueConflict } from './classes.ts';
 import { emojiProbes } from './factors.ts';
 import { emojiMmvp, emojiMmvpVlm } from './mmvp.ts';
+import { emojiPairs } from './pairs.ts';
 import { emojiPope } from './pope.ts';
 import { emojiRetrieval } from './retrieval.ts';
 import { emojiRobustvqa } from './robustvqa.ts';
@@ -22,6 +23,7 @@ export const emojiTwins: Readonly<Record<string, Twin>> = {
   'emoji-robustvqa': emojiRobustvqa,
   'emoji-mmvp': emojiMmvp,
   'emoji-mmvp-vlm': emojiMmvpVlm,
+  'emoji-pairs': emojiPairs,
   'emoji-chair': emojiChair,
   'emoji-classify': emojiClassify,
   'emoji-retrieval': emojiRetrieval,

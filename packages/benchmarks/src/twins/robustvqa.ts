@@ -5,9 +5,9 @@ import { drawScene, type EmojiWorld, type Scene } from '@fovea/data';
 import { philox } from '@fovea/tensor/random';
 import type { ImageTextEncoder } from '../image-text-encoder.ts';
 import { hardestWrong, namesOf } from '../scoring.ts';
-import { Features } from '../subjects/features.ts';
 import type { Draft } from '../suite/draft.ts';
-import { paintScene, sceneRef } from './scene.ts';
+import { sceneRef } from './scene.ts';
+import { sceneFeatures } from './scene-features.ts';
 import { BARE, classRows, count, lots, needsClasses, sourceOf, type TwinItem, type TwinOptions } from './twin.ts';
 
 const RENDITIONS = 300;
@@ -124,16 +124,8 @@ function questions(
 /** The foil encoder's likeliest wrong class of each picture, and whether it takes it for the right one. */
 async function choose(world: EmojiWorld, encoder: ImageTextEncoder, drawn: readonly Asked[], run: TwinOptions) {
   const names = await namesOf(encoder, world.classes);
-  const reader = new Features({ encoder, imageSize: world.imageSize, identity: {} });
-  const features = new Float32Array(drawn.length * encoder.dim);
-  for (let first = 0; first < drawn.length; first += reader.batch) {
-    const block = drawn.slice(first, first + reader.batch);
-    const shown = block.map(({ scene }, i) => ({ key: String(first + i), pixels: paintScene(world, scene) }));
-    (await reader.of(shown, run)).forEach((feature, i) => {
-      features.set(feature, (first + i) * encoder.dim);
-    });
-    run.progress?.({ step: first + block.length, steps: drawn.length, text: 'choosing wrong names' });
-  }
+  const scenes = drawn.map(({ scene }) => scene);
+  const features = await sceneFeatures(world, encoder, scenes, 'choosing wrong names', run);
   const gold = drawn.map((asked) => asked.gold);
   const { wrong, margin } = hardestWrong(features, names, encoder.dim, gold);
   if (margin.some(Number.isNaN)) throw new Error('The foil encoder gives features that are not finite.');

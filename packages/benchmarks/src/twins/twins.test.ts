@@ -59,7 +59,7 @@ const askOf = <K extends Item['ask']['kind']>(item: Item) => item.ask as Extract
 
 describe('emoji twins', () => {
   it('are there for every kind', () => {
-    expect([...suites.values()].map(({ manifest }) => manifest.kind).sort()).toEqual([...KINDS].sort());
+    expect([...new Set([...suites.values()].map(({ manifest }) => manifest.kind))].sort()).toEqual([...KINDS].sort());
     for (const [name, { manifest, items }] of suites) {
       expect(manifest.name).toBe(name);
       expect(items.length).toBeGreaterThan(0);
@@ -117,6 +117,27 @@ describe('emoji twins', () => {
     });
     for (const item of items)
       expect(namesIn(item.pictures[0]).has(item.meta.object as string)).toBe(askOf<'yesno'>(item).gold === 'yes');
+  });
+
+  it('ask pairs of two concepts that an encoder confuses, both ways, and every picture once', async () => {
+    const { items, manifest } = suite('emoji-pairs');
+    expect(items.length).toBeGreaterThan(4);
+    for (const item of items) {
+      const { text, gold } = askOf<'pick'>(item);
+      const [one, two] = item.pictures.map(namesIn);
+      expect([one.has(text), two.has(text)]).toEqual([gold === 0, gold === 1]);
+      expect(item.meta.similar).toBeGreaterThan(0.5);
+      const pair = items.filter((other) => other.pair === item.pair);
+      expect(pair.map((each) => askOf<'pick'>(each).gold)).toEqual([0, 1]);
+      expect(pair[1].pictures).toEqual(pair[0].pictures);
+    }
+    const pictures = items.flatMap((item, i) =>
+      i % 2 ? [] : item.pictures.map((each) => canonicalJson(sceneOf(each))),
+    );
+    expect(new Set(pictures).size).toBe(pictures.length);
+    expect(manifest.notes[0]).toContain('by their pixels');
+    const foil = { encoder: new PlantedEncoder(), id: 'planted' };
+    expect((await build('emoji-pairs', { ...small, foil })).manifest.source.foil).toBe('planted');
   });
 
   it('change one thing between the pictures of a pair', async () => {
