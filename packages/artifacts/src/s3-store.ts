@@ -167,7 +167,7 @@ class S3Store implements Store {
   }
 
   async removeRef(ref: string): Promise<void> {
-    await this.guard(`remove ${ref}`, () => this.client.send(new DeleteObjectCommand(this.at(refName(ref)))));
+    await this.guard(`remove ${ref}`, () => this.delete(this.at(refName(ref))));
   }
 
   async listRefs(prefix: string): Promise<string[]> {
@@ -190,14 +190,12 @@ class S3Store implements Store {
     const CopySource = `${from.Bucket}/${from.Key}`;
     await this.guard(`move blob ${sha256.slice(0, 12)}`, async () => {
       const copy = new CopyObjectCommand({ ...this.at(blobName(sha256, to)), CopySource });
-      if ((await this.client.send(copy).catch(absent)) !== null) await this.client.send(new DeleteObjectCommand(from));
+      if ((await this.client.send(copy).catch(absent)) !== null) await this.delete(from);
     });
   }
 
   async removeBlob(sha256: string): Promise<void> {
-    await this.guard(`remove blob ${sha256.slice(0, 12)}`, () =>
-      this.client.send(new DeleteObjectCommand(this.at(blobName(sha256, 'trash')))),
-    );
+    await this.guard(`remove blob ${sha256.slice(0, 12)}`, () => this.delete(this.at(blobName(sha256, 'trash'))));
   }
 
   async tidy(before: number): Promise<number> {
@@ -218,6 +216,11 @@ class S3Store implements Store {
         await this.client.send(new AbortMultipartUploadCommand({ Bucket, ...each })).catch(absent);
       return old.length;
     });
+  }
+
+  /** What is gone is gone: some servers say 404 to the second of two who delete at once. */
+  private async delete(at: { Bucket: string; Key: string }): Promise<void> {
+    await this.client.send(new DeleteObjectCommand(at)).catch(absent);
   }
 
   private at(name: string): { Bucket: string; Key: string } {

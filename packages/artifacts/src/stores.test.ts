@@ -188,6 +188,18 @@ describe.each(kinds)('$name', (kind) => {
     expect(reads).toBeGreaterThan(10);
   });
 
+  test('of many that remove the same, none fails', async () => {
+    for (let i = 0; i < 10; i++) {
+      const { sha256 } = await store.put(new TextEncoder().encode(`blob ${i}`));
+      await store.moveBlob(sha256, 'trash');
+      await store.writeRef('a/b.json', { i });
+      const all = Array.from({ length: 6 }, () => [store.removeBlob(sha256), store.removeRef('a/b.json')]);
+      await Promise.all(all.flat());
+      expect(await store.has(sha256)).toBe(false);
+      expect(await store.readRef('a/b.json')).toBeNull();
+    }
+  });
+
   test('a put makes an old blob young', async () => {
     const { sha256 } = await store.put(bytes);
     const [{ storedAt }] = await listed(store);
