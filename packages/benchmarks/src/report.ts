@@ -6,7 +6,7 @@ import { licencesSection, recipeSection, reconstructionsSection } from './report
 import { benchmarksSection } from './report/benchmarks.ts';
 import { comparisonsSection } from './report/comparisons.ts';
 import { cards, header, howToRead, inShort, stops } from './report/front.ts';
-import { esc, ROLE_NOTES } from './report/html.ts';
+import { page, ROLE_NOTES, section } from './report/html.ts';
 import { rolesTable, scoresSection, trajectoriesSection } from './report/scores.ts';
 import { STYLE } from './report/style.ts';
 import { trainingSection } from './report/training.ts';
@@ -34,25 +34,6 @@ export function renderReport(data: RunData): string {
     section('Recipe', recipeSection(data)),
     section('Licences', licencesSection(data.licences)),
   ];
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>${esc(data.run)} · Fovea</title>
-<style>${STYLE}</style>
-</head>
-<body>
-<main>
-${body.filter((part) => part !== '').join('\n')}
-<footer class="quiet">Made by Fovea. Every number can be recomputed from the scorecards in the run’s store.</footer>
-</main>
-</body>
-</html>
-`;
-}
-
-function section(title: string, content: string): string {
-  return `<section><h2>${esc(title)}</h2>${content}</section>`;
+  const source = 'the scorecards in the run’s store';
+  return page({ title: `${data.run} · Fovea`, style: STYLE, body, source });
 }

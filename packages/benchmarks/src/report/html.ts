@@ -105,3 +105,38 @@ export function splitName(suite: string, split: string, metric = ''): string {
 export function shortId(id: string): string {
   return id.slice(0, 12);
 }
+
+export function section(title: string, content: Html): Html {
+  return `<section><h2>${esc(title)}</h2>${content}</section>`;
+}
+
+/** A whole page that loads nothing and runs nothing; `source` is what its numbers can be recomputed from. Empty parts are left out. */
+export function page({
+  title,
+  style,
+  body,
+  source,
+}: {
+  title: string;
+  style: string;
+  body: Html[];
+  source: string;
+}): Html {
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>${esc(title)}</title>
+<style>${style}</style>
+</head>
+<body>
+<main>
+${body.filter((part) => part !== '').join('\n')}
+<footer class="quiet">Made by Fovea. Every number can be recomputed from ${source}.</footer>
+</main>
+</body>
+</html>
+`;
+}

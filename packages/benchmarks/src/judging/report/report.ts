@@ -1,7 +1,7 @@
 // The report of judged runs: one page that needs nothing but itself, the same in Markdown, and every result as a line of
 // JSON. Plain data in, text out; deterministic, so equal runs give equal bytes. Sections are in the files beside.
 
-import { esc, type Html } from '../../report/html.ts';
+import { esc, type Html, page, section } from '../../report/html.ts';
 import { STYLE } from '../../report/style.ts';
 import type { RunComparisons } from '../compare.ts';
 import type { GateVerdict } from '../gate.ts';
@@ -44,23 +44,8 @@ export function renderEvalReport(report: EvalReport): string {
     section('What speaks against these numbers', threatsList({ ...report, runs })),
     section('Identity', runs.map(identity).join('')),
   ];
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>${esc(title)} · Fovea evaluation</title>
-<style>${STYLE}${EXTRA_STYLE}</style>
-</head>
-<body>
-<main>
-${body.filter((part) => part !== '').join('\n')}
-<footer class="quiet">Made by Fovea. Every number can be recomputed from the run’s folder without the model.</footer>
-</main>
-</body>
-</html>
-`;
+  const source = 'the run’s folder without the model';
+  return page({ title: `${title} · Fovea evaluation`, style: STYLE + EXTRA_STYLE, body, source });
 }
 
 /** Every result, a line each, with the key of its run; differences follow, marked by \`a\` and \`b\`. */
@@ -74,8 +59,6 @@ export function resultLines({ runs, comparisons = null }: EvalReport): string {
 export function suiteNames(runs: readonly JudgedRun[]): string[] {
   return [...new Set(runs.flatMap(({ suites }) => suites.map(({ manifest }) => manifest.name)))];
 }
-
-const section = (title: string, content: Html): Html => `<section><h2>${esc(title)}</h2>${content}</section>`;
 
 function header(runs: readonly JudgedRun[]): Html {
   const names = runs.map((run, at) => (runs.length > 1 ? runKeyLabel(run, at) : esc(run.subject)));
