@@ -30,16 +30,8 @@ export function encoderSubject(judged: JudgedEncoder): Subject {
 
   async function answer(requests: readonly Request[], run: SubjectRun): Promise<Answer[]> {
     if (prepared === null) throw new Error('An encoder is asked before a suite was prepared.');
-    const found = await features.of(
-      requests.flatMap(({ pictures }) => pictures),
-      run,
-    );
-    let at = 0;
-    return requests.map(({ item, pictures }) => {
-      const seen = found.slice(at, at + pictures.length);
-      at += pictures.length;
-      return answerOf(item, seen, prepared as Prepared, logitScale);
-    });
+    const seen = await features.ofRequests(requests, run);
+    return requests.map(({ item }, i) => answerOf(item, seen[i], prepared as Prepared, logitScale));
   }
 
   return {

@@ -4,7 +4,7 @@
 import { sha256Hex } from '@fovea/artifacts';
 import { type Framing, frame, type Rgb8, squareFraming } from '@fovea/data';
 import type { ImageTextEncoder } from '../image-text-encoder.ts';
-import type { Shown, SubjectRun } from './subject.ts';
+import type { Request, Shown, SubjectRun } from './subject.ts';
 
 /** An encoder as benchmarks ask it. */
 export interface JudgedEncoder {
@@ -67,6 +67,13 @@ export class Features {
       });
     }
     return pictures.map(({ key }) => found.get(key) as Float32Array);
+  }
+
+  /** The features of each request's pictures. */
+  async ofRequests(requests: readonly Request[], run: SubjectRun): Promise<Float32Array[][]> {
+    const pictures = requests.flatMap((request) => request.pictures);
+    const found = (await this.of(pictures, run)).values();
+    return requests.map((request) => request.pictures.map(() => found.next().value as Float32Array));
   }
 
   async #encode(pictures: readonly Rgb8[]): Promise<Float32Array> {
