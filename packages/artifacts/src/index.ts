@@ -9,6 +9,7 @@ export * from './errors.ts';
 export * from './file-hash.ts';
 export { collectGarbage, DAY_MS, type Garbage, type GarbageOptions } from './garbage.ts';
 export * from './half.ts';
+export { inParallel } from './layout.ts';
 export * from './lock.ts';
 export * from './params.ts';
 export * from './partial.ts';

@@ -2,11 +2,10 @@
 // are read a chunk ahead, each once a chunk; a picture that cannot be read is an error row, and the rest goes on.
 
 import { setTimeout as sleepFor } from 'node:timers/promises';
-import { canonicalJson, isUserError } from '@fovea/artifacts';
+import { canonicalJson, inParallel, isUserError } from '@fovea/artifacts';
 import { pixelKey } from '../subjects/features.ts';
 import type { Request, Shown, Subject, SubjectRun } from '../subjects/subject.ts';
 import type { Item, PictureRef } from '../suite/item.ts';
-import { inLanes } from '../suite/safe-files.ts';
 import type { Suite } from '../suite/suite.ts';
 import type { Answer } from './answer.ts';
 import type { PredictionLog } from './predictions.ts';
@@ -104,7 +103,7 @@ async function loadPictures(suite: Suite, chunk: readonly Item[], options: Infer
       return [name, { fault: (error as Error).message, attempts }];
     }
   };
-  return new Map(await inLanes([...refs], options.lanes ?? 4, load));
+  return new Map(await inParallel([...refs], options.lanes ?? 4, load));
 }
 
 /** Repeats what failed for a reason that may pass; what a person must mend is final at once. */

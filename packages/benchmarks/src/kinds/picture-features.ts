@@ -1,11 +1,11 @@
 // Features of pictures for builders, which have no questions yet: read, framed and encoded in bounded portions. Subjects,
 // which answer, look through subjects/features.ts themselves.
 
+import { inParallel } from '@fovea/artifacts';
 import type { Rgb8 } from '@fovea/data';
 import type { Progress } from '../image-text-encoder.ts';
 import { CHUNK, Features, type JudgedEncoder } from '../subjects/features.ts';
 import type { Shown } from '../subjects/subject.ts';
-import { inLanes } from '../suite/safe-files.ts';
 import type { PictureFacts } from './user-files.ts';
 
 export interface RunOptions {
@@ -39,7 +39,7 @@ export async function eachFeature(
   for (let first = 0; first < pictures.length; ) {
     signal?.throwIfAborted();
     const chunk = pictures.slice(first, first + portion(pictures, first));
-    const shown = await inLanes(chunk, LANES, async (picture): Promise<Shown> => {
+    const shown = await inParallel(chunk, LANES, async (picture): Promise<Shown> => {
       return { key: picture.sha256, pixels: await read(picture) };
     });
     for (const [i, feature] of (await features.of(shown, { signal })).entries()) use(feature, first + i);

@@ -2,11 +2,11 @@
 // RePOPE's, which have the same form. Their pictures are the user's. Says what differs from the 3,000 rows of the paper.
 
 import path from 'node:path';
-import { FoveaError, sha256Hex } from '@fovea/artifacts';
+import { FoveaError, inParallel, sha256Hex } from '@fovea/artifacts';
 import { LeadsOut, PictureFiles } from '@fovea/data';
 import { z } from 'zod';
 import type { Draft } from '../suite/draft.ts';
-import { inLanes, linesOf, parseAs, parseJson, pathFault, readBounded } from '../suite/safe-files.ts';
+import { linesOf, parseAs, parseJson, pathFault, readBounded } from '../suite/safe-files.ts';
 import { YES_NO_PROMPT_IDS, YES_NO_PROMPTS } from './answers/prompts.ts';
 import { type PictureFile, POPE_TEXT_TEMPLATE, type PopeQuestion, popeItems } from './pope-questions.ts';
 
@@ -150,7 +150,7 @@ function oddities(split: string, rows: readonly Row[], questions: readonly PopeQ
 
 async function lookAt(questions: readonly PopeQuestion[], pictures: PictureFiles) {
   const names = [...new Set(questions.map(({ image }) => image))];
-  const found = await inLanes(names, LANES, (name) => pictures.look(name).catch(reasonOf));
+  const found = await inParallel(names, LANES, (name) => pictures.look(name).catch(reasonOf));
   const looks = new Map<string, PictureFile>();
   const omitted: Draft['omitted'] = [];
   names.forEach((what, i) => {

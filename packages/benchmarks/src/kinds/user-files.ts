@@ -1,10 +1,10 @@
 // What builders take from a user's disk: a question file's text, and what is to be known of the pictures that it names.
 // Bounds and paths are minded by those whom it asks (safe-files.ts, PictureFiles of @fovea/data). Nothing is written.
 
-import { FoveaError, sha256Hex } from '@fovea/artifacts';
+import { FoveaError, inParallel, sha256Hex } from '@fovea/artifacts';
 import { LeadsOut, type PictureFiles } from '@fovea/data';
 import type { Draft } from '../suite/draft.ts';
-import { inLanes, pathFault, readBounded } from '../suite/safe-files.ts';
+import { pathFault, readBounded } from '../suite/safe-files.ts';
 
 /** Of question files; the largest published one has about 20 MB. */
 const MOST_BYTES = 2 ** 28;
@@ -52,14 +52,18 @@ export async function lookAtAll(
   paths: readonly string[],
 ): Promise<{ found: Map<string, PictureFacts>; lost: Draft['omitted'] }> {
   const lost: Draft['omitted'] = [];
-  const looks = await inLanes(paths, LANES, async (path): Promise<PictureFacts | { what: string; reason: string }> => {
-    try {
-      return { path, ...(await pictures.look(path)) };
-    } catch (error) {
-      if (!(error instanceof FoveaError) || error instanceof LeadsOut) throw error;
-      return { what: path, reason: error.message };
-    }
-  });
+  const looks = await inParallel(
+    paths,
+    LANES,
+    async (path): Promise<PictureFacts | { what: string; reason: string }> => {
+      try {
+        return { path, ...(await pictures.look(path)) };
+      } catch (error) {
+        if (!(error instanceof FoveaError) || error instanceof LeadsOut) throw error;
+        return { what: path, reason: error.message };
+      }
+    },
+  );
   const found = new Map<string, PictureFacts>();
   for (const look of looks) {
     if ('reason' in look) lost.push(look);

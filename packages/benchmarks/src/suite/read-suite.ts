@@ -4,12 +4,12 @@
 
 import { realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { canonicalJson, FoveaError, sha256Hex } from '@fovea/artifacts';
+import { canonicalJson, FoveaError, inParallel, sha256Hex } from '@fovea/artifacts';
 import type { z } from 'zod';
 import { itemSchema, type PictureRef, probeRowSchema } from './item.ts';
 import { manifestSchema } from './manifest.ts';
 import { pictureReader } from './pictures.ts';
-import { inLanes, linesOf, parseAs, parseJson, placeBelow, readBounded } from './safe-files.ts';
+import { linesOf, parseAs, parseJson, placeBelow, readBounded } from './safe-files.ts';
 import type { Suite } from './suite.ts';
 import { canonicalLines, checkSuite, countSplits } from './suite-of.ts';
 
@@ -73,7 +73,7 @@ async function pictureRoot(folder: string, images?: string): Promise<string | nu
 
 async function checkLinks(root: string, refs: readonly PictureRef[], what: string): Promise<void> {
   const files = [...new Set(refs.flatMap((ref) => (ref.kind === 'file' ? [fileOf(ref.path)] : [])))];
-  await inLanes(files, 8, async (name) => {
+  await inParallel(files, 8, async (name) => {
     await placeBelow(root, name).catch((error) => {
       throw error instanceof FoveaError ? new FoveaError(`${what} is refused. ${error.message}`) : error;
     });

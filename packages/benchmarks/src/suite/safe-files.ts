@@ -102,18 +102,3 @@ export async function placeBelow(root: string, name: string): Promise<string | n
     throw new FoveaError(`The path "${name}" is refused: a link in it leads out of the folder.`);
   return place;
 }
-
-/** Does `work` for each of `all`, a few at a time; results in their order. The first error ends it. */
-export async function inLanes<T, R>(
-  all: readonly T[],
-  lanes: number,
-  work: (each: T, i: number) => Promise<R>,
-): Promise<R[]> {
-  const out = new Array<R>(all.length);
-  const left = all.entries();
-  const lane = async () => {
-    for (const [i, each] of left) out[i] = await work(each, i);
-  };
-  await Promise.all(Array.from({ length: Math.min(lanes, all.length) }, lane));
-  return out;
-}
